@@ -1,0 +1,58 @@
+"""Bernoulli conditionals: one logit per binary variable."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from chainrule.conditionals.base import Conditional
+
+__all__ = ["Bernoulli"]
+
+
+class Bernoulli(Conditional):
+    """p(x = 1) = sigmoid(logit), for x in {0, 1}; `params` holds the logit.
+
+    Everything is computed from the logit, because a float sigmoid reaches exactly 0 and 1.
+
+    >>> import torch
+    >>> logit = torch.tensor([[2.0]])
+    >>> Bernoulli().log_prob(logit, torch.tensor([1.0])).exp()
+    tensor([0.8808])
+    """
+
+    name = "bernoulli"
+    num_params = 1
+    value_range = "0 or 1"
+
+    def log_prob(self, params: Tensor, value: Tensor) -> Tensor:
+        """-softplus(-z) for x = 1 and -softplus(z) for x = 0, with z the logit; nats, `(...)`."""
+        logit = params[..., 0]
+        # x z - softplus(z) is the same number, but differentiable in x and one call.
+        return value * logit - softplus(logit)
+
+    def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """x = 1 exactly where u < p (the lecture's rule); temperature divides the logit."""
+        logit = params[..., 0]
+        if temperature != 1.0:
+            logit = logit / temperature
+        probability = torch.sigmoid(logit)
+        # Writing the comparison straight into a float tensor saves a pass in the sampling loop.
+        return torch.lt(uniform[..., 0], probability, out=torch.empty_like(probability))
+
+    def mean(self, params: Tensor) -> Tensor:
+        """P(x = 1), shape `(...)`."""
+        return torch.sigmoid(params[..., 0])
+
+    def mode(self, params: Tensor) -> Tensor:
+        """1 where P(x = 1) > 1/2."""
+        return (params[..., 0] > 0).to(params.dtype)
+
+    def in_support(self, value: Tensor) -> Tensor:
+        """True where the value is exactly 0 or 1."""
+        return (value == 0) | (value == 1)
+
+    def support(self) -> Tensor:
+        """The two values, `(2,)`."""
+        return torch.tensor([0.0, 1.0])

@@ -1,0 +1,31 @@
+"""Data: the catalogue of named data sets, and readers of people's own files.
+
+>>> from chainrule import data
+>>> data.load("digits").train.shape
+torch.Size([1197, 1, 8, 8])
+"""
+
+from chainrule.data.catalogue import CATALOGUE
+from chainrule.data.dataset import Dataset, binarize
+from chainrule.data.entries import SPLITS, DatasetEntry, PublishedResult
+from chainrule.data.files import DataFile
+from chainrule.data.loading import describe, entry, from_files, listing, load, load_any, verify
+from chainrule.data.readers import read
+
+__all__ = [
+    "CATALOGUE",
+    "SPLITS",
+    "DataFile",
+    "Dataset",
+    "DatasetEntry",
+    "PublishedResult",
+    "binarize",
+    "describe",
+    "entry",
+    "from_files",
+    "listing",
+    "load",
+    "load_any",
+    "read",
+    "verify",
+]

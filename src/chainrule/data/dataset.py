@@ -1,0 +1,120 @@
+"""One data set in memory: its splits as uint8 tensors, and what a reader of a result must know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from chainrule.data.entries import SPLITS, Kind, PublishedResult
+from chainrule.errors import ChainruleError, unknown_name
+
+__all__ = ["Dataset", "binarize"]
+
+
+def binarize(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw x ~ Bernoulli(g / 255) for 8-bit grey levels g: uint8 0 / 1 of the same shape and device.
+
+    The uniforms come from `generator` alone, on its own device, so that a CPU generator gives the
+    same draw for values on any device. 0 always gives 0 and 255 always gives 1.
+
+    >>> g = torch.tensor([[0, 255, 0, 255]], dtype=torch.uint8)
+    >>> binarize(g, torch.Generator().manual_seed(0))
+    tensor([[0, 1, 0, 1]], dtype=torch.uint8)
+    """
+    uniform = torch.rand(values.shape, generator=generator, device=generator.device)  # in [0, 1)
+    return (uniform.to(values.device) < values.float() / 255).to(torch.uint8)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Dataset:
+    """Splits of uint8 examples, shape (N, *event_shape) each, with values 0 ... levels - 1.
+
+    - `train`, `validation`, `test`: None where the data set does not have that split;
+    - `event_shape`: (1, 28, 28) for images (channels first), (D,) for tables;
+    - `levels`: how many values a variable takes, 2 for binary data and 256 for grey images;
+    - `labels`: int64 class labels of shape (N,) by split, for the data sets that have them;
+    - `dynamic`: the tensors hold grey levels g in 0 ... 255, and every use draws
+      x ~ Bernoulli(g / 255), so `levels` is 2: see `binarize` and `evaluation_split`.
+
+    Raises `ChainruleError` when the parts do not fit together.
+    """
+
+    name: str
+    train: Tensor | None
+    validation: Tensor | None
+    test: Tensor | None
+    event_shape: tuple[int, ...]
+    kind: Kind
+    levels: int
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    dynamic: bool = False
+    licence: str = "not stated"
+    source: str = ""
+    description: str = ""
+    published: tuple[PublishedResult, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("image", "table"):
+            raise ChainruleError(f"data set {self.name!r}: kind {self.kind!r}; expected 'image' or 'table'")
+        if not 2 <= self.levels <= 256 or (self.dynamic and self.levels != 2):
+            expected = "2, as dynamic=True draws 0 or 1" if self.dynamic else "2 to 256"
+            raise ChainruleError(f"data set {self.name!r}: levels={self.levels}; expected {expected}")
+        for split, values in self._present().items():
+            self._check_values(split, values)
+        for split, labels in self.labels.items():
+            values = self.split(split)
+            if labels.dtype != torch.int64 or labels.shape != values.shape[:1]:
+                raise ChainruleError(
+                    f"data set {self.name!r}: labels of {split} are {labels.dtype} {tuple(labels.shape)}; "
+                    f"expected torch.int64 ({len(values)},)"
+                )
+
+    def split(self, name: str) -> Tensor:
+        """The tensor of a split: `train`, `validation` or `test`; grey levels where `dynamic`.
+
+        Raises `ChainruleError` for another name, and for a split that the data set does not have.
+        """
+        if name not in SPLITS:
+            raise unknown_name("split", name, SPLITS)
+        values: Tensor | None = getattr(self, name)
+        if values is None:
+            present = ", ".join(self._present()) or "none"
+            raise ChainruleError(f"data set {self.name!r} has no {name} split; it has: {present}")
+        return values
+
+    def evaluation_split(self, name: str, seed: int = 0) -> Tensor:
+        """The split as a model scores it: one fixed binarisation where `dynamic`, else the split itself.
+
+        The same seed always gives the same 0 / 1 tensor, and the first n examples do not depend on how
+        many follow, so a test NLL on a `dynamic` data set is reproducible. Other seeds give the other
+        draws that published dynamic results average over or pick from.
+        """
+        values = self.split(name)
+        return binarize(values, torch.Generator().manual_seed(seed)) if self.dynamic else values
+
+    def _present(self) -> dict[str, Tensor]:
+        return {split: values for split in SPLITS if (values := getattr(self, split)) is not None}
+
+    def _check_values(self, split: str, values: Tensor) -> None:
+        expected = f"torch.uint8 {('N', *self.event_shape)} with N >= 1".replace("'", "")
+        if values.dtype != torch.uint8 or values.shape[1:] != self.event_shape or values.numel() == 0:
+            raise ChainruleError(
+                f"data set {self.name!r}: {split} is {values.dtype} {tuple(values.shape)}; "
+                f"expected {expected}"
+            )
+        largest = int(values.max())
+        if largest >= self.levels and not self.dynamic:
+            raise ChainruleError(
+                f"data set {self.name!r}: {split} has the value {largest}; expected 0 to {self.levels - 1}"
+            )
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(
+            f"{split} -" if (values := getattr(self, split)) is None else f"{split} {len(values):,}"
+            for split in SPLITS
+        )
+        drawn = " drawn from grey" if self.dynamic else ""
+        return f"Dataset({self.name!r}, {self.kind} {self.event_shape}, {self.levels} levels{drawn}, {sizes})"

@@ -1,0 +1,180 @@
+"""The waist of the library: a model of p(x) = prod_t p(x_t | x_<t) that runs in two ways.
+
+A subclass writes `forward` (all conditionals of a known x in parallel) and, to be fast when
+sampling, `init_state` and `step` (one variable after another, reusing everything). The two must
+agree; `chainrule.testing.check_model` checks that, and causality and normalisation with it. All the
+rest, likelihoods, samples, saving, is derived once for all models, here and in `likelihood.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from torch import Tensor
+
+from chainrule.conditionals import Conditional
+from chainrule.errors import ChainruleError
+from chainrule.likelihood import LikelihoodModel, SampleMethod
+from chainrule.orderings import Ordering, resolve_ordering
+from chainrule.sampling import ancestral, fixed_point, naive
+
+__all__ = ["AutoregressiveModel"]
+
+
+class AutoregressiveModel(LikelihoodModel):
+    """An exact-likelihood autoregressive model: the chain rule read in one ordering.
+
+    - `event_shape`, `conditional`, `context_size`: as in `LikelihoodModel`.
+    - `ordering`: a name (`"raster"`, `"random:7"`, ...), a permutation, or an `Ordering`.
+    """
+
+    #: Whether `with_ordering` is possible without training again.
+    order_agnostic: ClassVar[bool] = False
+
+    _order: Tensor
+    _position: Tensor
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        conditional: str | Conditional = "bernoulli",
+        ordering: str | Sequence[int] | Ordering = "raster",
+        context_size: int = 0,
+    ) -> None:
+        super().__init__(event_shape, conditional=conditional, context_size=context_size)
+        self._set_ordering(resolve_ordering(ordering, self.event_shape))
+
+    # ---------------------------------------------------------------- what a subclass writes
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """All conditionals of a known x in one parallel pass.
+
+        - `x`: `(batch, *event_shape)` in the parameters' dtype.
+        - `context`: `(batch, context_size)` or None.
+
+        Returns `(batch, *event_shape, num_params)`; the parameters of a variable must not depend
+        on that variable or on any that comes later in the ordering.
+        """
+        raise NotImplementedError
+
+    def init_state(self, batch_size: int, context: Tensor | None = None) -> Any:
+        """What `step` carries from variable to variable, before the first one.
+
+        This default knows nothing of the model: `step` then costs a full parallel pass.
+        """
+        return _ParallelState(self._zeros(batch_size, self.num_variables), context)
+
+    def step(self, state: Any, previous_value: Tensor | None) -> tuple[Tensor, Any]:
+        """Parameters of the next variable in the ordering, given the value of the previous one.
+
+        - `previous_value`: `(batch,)`, or None for the first variable.
+
+        Returns `(batch, num_params)` and the new state. The state handed in may be changed in
+        place and must not be used again.
+        """
+        if previous_value is not None:
+            state.sequence[:, state.position - 1] = previous_value
+        params = self.to_sequence(self(self.from_sequence(state.sequence), state.context))
+        state.position += 1
+        return params[:, state.position - 1], state
+
+    # ---------------------------------------------------------------- likelihood
+
+    def log_prob_per_variable(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x_i | x_<i) of every variable, in nats, `(batch, *event_shape)`.
+
+        Its negative is the surprise map of an example.
+        """
+        x = self._checked_values(x)
+        return self._log_prob_per_variable(x, self._checked_context(context, len(x)))
+
+    def _log_prob_per_variable(self, x: Tensor, context: Tensor | None) -> Tensor:
+        params = self(x, context)
+        # Mixed precision ends where probabilities begin: nats summed in bfloat16 mean nothing.
+        return self.conditional.log_prob(params.to(x.dtype), x)
+
+    def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
+        return self._log_prob_per_variable(x, context).flatten(1).sum(1)
+
+    # ---------------------------------------------------------------- sampling
+
+    def _sample(
+        self,
+        noise: Tensor,
+        context: Tensor | None,
+        temperature: float,
+        with_log_prob: bool,
+        method: SampleMethod,
+    ) -> tuple[Tensor, Tensor | None]:
+        if method == "naive":
+            return naive(self, noise, context, temperature), None
+        if method == "fixed-point":
+            return fixed_point(self, noise, context, temperature)[0], None
+        return self._sample_incremental(noise, context, temperature, with_log_prob)
+
+    def _sample_incremental(
+        self, noise: Tensor, context: Tensor | None, temperature: float, with_log_prob: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The fast sampler; a model overrides it where it knows a faster way to the same sample."""
+        return ancestral(self, noise, context, temperature, with_log_prob=with_log_prob)
+
+    # ---------------------------------------------------------------- layout
+
+    def to_sequence(self, x: Tensor) -> Tensor:
+        """`(batch, *event_shape, ...)` to `(batch, n, ...)` in the order of the ordering."""
+        flat = x.reshape(len(x), self.num_variables, *x.shape[1 + len(self.event_shape) :])
+        return flat if self._is_natural else flat[:, self._order]
+
+    def from_sequence(self, sequence: Tensor) -> Tensor:
+        """`(batch, n, ...)` in the order of the ordering to `(batch, *event_shape, ...)`."""
+        flat = sequence if self._is_natural else sequence[:, self._position]
+        return flat.reshape(len(sequence), *self.event_shape, *sequence.shape[2:])
+
+    def with_ordering(self, ordering: str | Sequence[int] | Ordering) -> Self:
+        """The same network read in another ordering; shares every parameter.
+
+        Only models trained for all orderings can do this; others raise `ChainruleError`.
+        """
+        if not self.order_agnostic:
+            raise ChainruleError(
+                f"{type(self).__name__} was trained for one ordering and cannot change it; "
+                "an order-agnostic model such as DeepNADE can."
+            )
+        view = self._shared_copy()
+        view._set_ordering(resolve_ordering(ordering, self.event_shape))
+        return view
+
+    def view_like(self, settings: dict[str, Any]) -> Self:
+        """The view of this network that has these `settings()`; what `Ensemble` rebuilds members with."""
+        return self.with_ordering(settings["ordering"])
+
+    def _shared_copy(self) -> Self:
+        """A second module object over the very same parameters and submodules."""
+        view = copy.copy(self)
+        for table in ("_parameters", "_buffers", "_modules"):
+            view.__dict__[table] = dict(self.__dict__[table])
+        return view
+
+    def _set_ordering(self, ordering: Ordering) -> None:
+        self.ordering = ordering
+        self._is_natural = ordering.permutation == tuple(range(len(ordering)))
+        device = self._reference.device
+        self.register_buffer("_order", ordering.indices().to(device), persistent=False)
+        self.register_buffer("_position", ordering.positions().to(device), persistent=False)
+
+    def extra_repr(self) -> str:
+        """Structure first: what `print(model)` shows above its layers."""
+        return f"{super().extra_repr()}, ordering={self.ordering.name}"
+
+
+@dataclass
+class _ParallelState:
+    """State of the default `step`: the values so far, and nothing computed from them."""
+
+    sequence: Tensor  # (batch, n), in the ordering
+    context: Tensor | None
+    position: int = 0

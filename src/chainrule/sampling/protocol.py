@@ -1,0 +1,38 @@
+"""What the samplers ask of a model; `chainrule.model.AutoregressiveModel` provides it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from chainrule.conditionals import Conditional
+
+__all__ = ["Runnable"]
+
+
+class Runnable(Protocol):
+    """The two ways of running a model, and the layout of its variables."""
+
+    @property
+    def conditional(self) -> Conditional:
+        """The family of p(x_i | parameters)."""
+
+    @property
+    def num_variables(self) -> int:
+        """n, the number of variables of one example."""
+
+    def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """All conditionals in parallel, `(batch, *event_shape, num_params)`."""
+
+    def init_state(self, batch_size: int, context: Tensor | None = None) -> Any:
+        """The state before the first variable."""
+
+    def step(self, state: Any, previous_value: Tensor | None) -> tuple[Tensor, Any]:
+        """Parameters `(batch, num_params)` of the next variable, and the new state."""
+
+    def to_sequence(self, x: Tensor) -> Tensor:
+        """From event layout to the ordering, `(batch, n, ...)`."""
+
+    def from_sequence(self, sequence: Tensor) -> Tensor:
+        """From the ordering to event layout, `(batch, *event_shape, ...)`."""

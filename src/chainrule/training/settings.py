@@ -1,0 +1,53 @@
+"""The settings of a training run: checked when given, saved with the run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chainrule.errors import ChainruleError, unknown_name
+
+__all__ = ["TrainingSettings", "training_settings"]
+
+
+class TrainingSettings(BaseModel):
+    """How `fit` trains; every field is a `--set NAME=VALUE` of the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(50, ge=1, description="passes over the training data")
+    batch_size: int = Field(100, ge=1, description="examples per update, over all devices together")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
+    warmup_steps: int = Field(100, ge=0, description="updates over which the learning rate rises linearly")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="how the learning rate falls after warm-up, to final_fraction of its peak"
+    )
+    final_fraction: float = Field(0.01, ge=0, le=1, description="last learning rate over the peak one")
+    clip_norm: float = Field(5.0, gt=0, description="gradients of greater norm are scaled down to this")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 for none")
+    patience: int | None = Field(
+        None, ge=1, description="stop after this many validations without improvement"
+    )
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="arithmetic of training; likelihoods are always computed in float32"
+    )
+    device: Literal["auto", "cpu"] = Field("auto", description="auto takes an accelerator if there is one")
+    checkpoint_minutes: float = Field(5.0, ge=0, description="minutes between checkpoints to resume from")
+    seed: int = Field(0, ge=0, description="seed of everything random in the run")
+
+
+def training_settings(values: dict[str, Any]) -> TrainingSettings:
+    """Checked settings, or a `ChainruleError` that names the setting and what it must be."""
+    known = TrainingSettings.model_fields
+    for name in values:
+        if name not in known:
+            raise unknown_name("training setting", name, known)
+    try:
+        return TrainingSettings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise ChainruleError(f"training setting {name}={first['input']!r}: {first['msg'].lower()}.") from None
