@@ -1,17 +1,22 @@
 """Model files: `config.json` (what rebuilds the model) and `model.safetensors` (its weights).
 
 Nothing here is ever unpickled. Files are written beside their final name and renamed, so a full
-disk or a killed process leaves the previous ones as they were.
+disk or a killed process leaves the previous ones as they were. The weights carry a digest of the
+settings they belong to, so that a folder caught between the two renames is noticed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -22,14 +27,18 @@ __all__ = [
     "CONFIG_NAME",
     "FORMAT",
     "WEIGHTS_NAME",
+    "json_bytes",
     "locate",
+    "model_bytes",
     "read_config",
     "read_model_files",
     "read_tensors",
+    "remove_partials",
+    "tensor_bytes",
     "write_atomically",
     "write_json",
     "write_model_files",
-    "write_tensors",
+    "write_together",
 ]
 
 CONFIG_NAME = "config.json"
@@ -37,15 +46,22 @@ WEIGHTS_NAME = "model.safetensors"
 #: Version of the layout of saved models; raised when older readers could misread newer files.
 FORMAT = 1
 
+_DIGEST = "settings_sha256"
+_PARTIAL = re.compile(r"\..+\.\d+\.partial")
+
 
 def write_model_files(
-    folder: Any, class_name: str, settings: dict[str, Any], tensors: dict[str, Tensor]
+    folder: Any, class_name: str, settings: dict[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Write both files of a model into an existing folder, weights first."""
+    """Write both files of a model into an existing folder, replacing earlier ones or neither."""
     folder = Path(folder)
-    write_tensors(folder / WEIGHTS_NAME, tensors)
     config = {"format": FORMAT, "chainrule": __version__, "model": class_name, "settings": settings}
-    write_json(folder / CONFIG_NAME, config)
+    write_together(
+        {
+            folder / WEIGHTS_NAME: model_bytes(class_name, settings, tensors),
+            folder / CONFIG_NAME: json_bytes(config),
+        }
+    )
 
 
 def read_model_files(
@@ -53,8 +69,8 @@ def read_model_files(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The settings and tensors of a saved model, from a folder or from the hub.
 
-    Raises `ChainruleError` where there is none, where it was written by an incompatible version,
-    where it is damaged, or where it is a model of another class.
+    Raises `ChainruleError` where there is none (yet), where it was written by an incompatible
+    version, where it is damaged, or where it is a model of another class.
     """
     folder = locate(source, **hub_options)
     config = read_config(folder)
@@ -62,7 +78,19 @@ def read_model_files(
         raise ChainruleError(
             f"{source} holds a {config['model']}, not a {class_name}; chainrule.load finds the right class."
         )
-    return config["settings"], read_tensors(folder / WEIGHTS_NAME)
+    path = folder / WEIGHTS_NAME
+    if "training" in config and not config.get("finished") and not path.exists():
+        raise ChainruleError(
+            f"{source} has no weights yet: its training stopped before the first validation; resume it."
+        )
+    tensors = read_tensors(path)
+    digest = _stored_digest(path)
+    if digest is not None and digest != _settings_digest(class_name, config["settings"]):
+        raise ChainruleError(
+            f"{path} does not belong to the {CONFIG_NAME} beside it (saving was cut off?); "
+            "save the model again, or resume its training."
+        )
+    return config["settings"], tensors
 
 
 def locate(source: Any, **hub_options: Any) -> Path:
@@ -89,7 +117,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ChainruleError(
-            f"{folder} holds no model: there is no {CONFIG_NAME}; expected a folder that training or save_pretrained made."
+            f"{folder} holds no model: there is no {CONFIG_NAME}; "
+            "expected a folder that training or save_pretrained made."
         ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ChainruleError(f"{path} cannot be read ({error}); restore it or train again.") from None
@@ -103,41 +132,90 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file atomically; tensors that share memory are written once each."""
-    contiguous = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    write_atomically(path, save(contiguous, metadata))
-
-
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, or a `ChainruleError` if it is missing or damaged."""
     try:
-        return load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
+        return tensors
     except FileNotFoundError:
         raise ChainruleError(f"{path} is missing: the weights are not there.") from None
     except (SafetensorError, OSError) as error:
         raise ChainruleError(f"{path} is damaged ({error}); the weights cannot be read.") from None
 
 
+def model_bytes(class_name: str, settings: dict[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
+    """The content of a weights file that belongs to a model of this class with these settings."""
+    return tensor_bytes(tensors, {_DIGEST: _settings_digest(class_name, settings)})
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The content of a safetensors file; tensors may share memory or be strided."""
+    content: bytes = save(
+        {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, metadata
+    )
+    return content
+
+
+def json_bytes(content: Any) -> bytes:
+    """The content of a JSON file."""
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
-    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(path, json_bytes(content))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content` in one step: it is never half-written, whatever happens."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Replace several files, each in one step and in this order, once all of them are safely on disk.
+
+    Raises `ChainruleError` if one cannot be written; as a rule, none has then been replaced.
+    """
+    partials = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in contents}
+    path, untouched = next(iter(contents)), True
     try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        for path, content in contents.items():
+            _write_through(partials[path], content)
+        for path, partial in partials.items():
+            os.replace(partial, path)
+            untouched = False
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        consequence = "; what was there before is unchanged" if untouched else ""
         raise ChainruleError(
-            f"{path} could not be written ({error.strerror}); what was there before is unchanged."
+            f"{path} could not be written ({error.strerror or error}){consequence}."
         ) from None
+    finally:
+        for partial in partials.values():
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Delete what writers that were killed half-way left in a folder."""
+    for path in folder.glob(".*.partial"):
+        if _PARTIAL.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _settings_digest(class_name: str, settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([class_name, settings], sort_keys=True).encode()).hexdigest()
+
+
+def _stored_digest(path: Path) -> str | None:
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get(_DIGEST)
 
 
 def _download(model_id: str, options: dict[str, Any]) -> Path:
@@ -147,7 +225,7 @@ def _download(model_id: str, options: dict[str, Any]) -> Path:
     try:
         return Path(snapshot_download(model_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME], **options))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        first_line = str(error).strip().splitlines()[0]
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ChainruleError(
             f"{model_id} is no folder here and could not be fetched from the hub ({first_line})."
         ) from None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chainrule.conditionals.base import Conditional
-from chainrule.conditionals.bernoulli import Bernoulli
+from chainrule.conditionals.bernoulli import Bernoulli, finite_logit
 from chainrule.errors import ChainruleError, unknown_name
 
-__all__ = ["CONDITIONALS", "Bernoulli", "Conditional", "resolve_conditional"]
+__all__ = ["CONDITIONALS", "Bernoulli", "Conditional", "finite_logit", "resolve_conditional"]
 
 #: Every family by its name, as settings and the command line spell it.
 CONDITIONALS: dict[str, type[Conditional]] = {"bernoulli": Bernoulli}

@@ -60,7 +60,7 @@ def as_examples(
         )
     shape = _example_shape(raw.values.shape, event_shape, label)
     values = _checked_levels(raw, label, levels, threshold)
-    return torch.from_numpy(np.array(values, dtype=np.uint8)).reshape(len(values), *shape)
+    return torch.from_numpy(np.array(values, dtype=np.uint8, order="C")).reshape(len(values), *shape)
 
 
 def _example_shape(found: tuple[int, ...], wanted: tuple[int, ...] | None, label: str) -> tuple[int, ...]:

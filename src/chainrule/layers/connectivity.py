@@ -7,6 +7,7 @@ must be known before it is final, which is what step-by-step sampling needs.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ def connect_by_degrees(positions: Tensor, degrees: Sequence[Tensor]) -> Connecti
             raise ChainruleError(f"hidden layer {layer}: degrees must lie in 1..{highest}.")
         masks.append(below <= above[:, None])
         below = above
-    for layer, (lower, upper) in enumerate(zip(degrees[:-1], degrees[1:], strict=True), start=1):
+    for layer, (lower, upper) in enumerate(itertools.pairwise(degrees), start=1):
         _check_alive(layer, lower, upper)
     inputs = numbers if not degrees else degrees[-1]
     output = (inputs < numbers[:, None]) if degrees else torch.ones(len(numbers), 0, dtype=torch.bool)
@@ -88,8 +89,10 @@ def connect_by_adjacency(adjacency: Tensor, positions: Tensor, sizes: Sequence[i
 
     Raises `ChainruleError` where a layer is too narrow to hold every set.
     """
-    sets = torch.unique(adjacency[adjacency.any(1)], dim=0)
-    needed = torch.where(sets, positions + 1, 0).amax(1) if len(sets) else torch.zeros(0, dtype=torch.long)
+    has_parents = adjacency.any(1)
+    # Without any edge the hidden units stand for the empty set and hear nothing.
+    sets = torch.unique(adjacency[has_parents] if has_parents.any() else adjacency[:1], dim=0)
+    needed = torch.where(sets, positions + 1, 0).amax(1)
     sets = sets[torch.argsort(needed, stable=True)]
     for layer, size in enumerate(sizes, start=1):
         if size < len(sets):
@@ -99,7 +102,7 @@ def connect_by_adjacency(adjacency: Tensor, positions: Tensor, sizes: Sequence[i
             )
     units = [sets[torch.arange(size) * len(sets) // size] for size in sizes]
     masks = [units[0]] if units else []
-    masks += [_subset(lower, upper) for lower, upper in zip(units[:-1], units[1:], strict=True)]
+    masks += [_subset(lower, upper) for lower, upper in itertools.pairwise(units)]
     output = _subset(units[-1], adjacency) if units else torch.ones(len(adjacency), 0, dtype=torch.bool)
     degrees = tuple(torch.where(unit, positions + 1, 0).amax(1) for unit in units)
     return Connectivity(tuple(masks), output, adjacency, degrees)

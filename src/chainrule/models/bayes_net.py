@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditionals import Bernoulli, Conditional
+from chainrule.conditionals import Bernoulli, Conditional, finite_logit
 from chainrule.errors import ChainruleError
 from chainrule.layers import topological_ordering
 from chainrule.model import AutoregressiveModel
@@ -84,8 +84,8 @@ class BayesNet(AutoregressiveModel):
         ones = torch.bincount(rows.flatten(), weights=values, minlength=size) + self.pseudocount
         zeros = torch.bincount(rows.flatten(), weights=1 - values, minlength=size) + self.pseudocount
         # A row never seen, without smoothing, says nothing: even odds.
-        log_odds = torch.where(ones + zeros > 0, ones.log() - zeros.log(), 0.0)
-        self.logits.copy_(log_odds)
+        probability = torch.where(ones + zeros > 0, ones / (ones + zeros), 0.5)
+        self.logits.copy_(finite_logit(probability))
 
     def table(self, variable: int) -> Tensor:
         """P(x_variable = 1) for every state of its parents, `(2, ..., 2)`, an axis per parent in order."""
@@ -103,9 +103,13 @@ class BayesNet(AutoregressiveModel):
             raise ChainruleError(
                 f"variable {variable} has {k} parents and needs {2**k} probabilities, not {values.numel()}."
             )
+        if not bool(((values >= 0) & (values <= 1)).all()):
+            raise ChainruleError(
+                f"variable {variable}: probabilities must lie in [0, 1], not {values.tolist()}."
+            )
         with torch.no_grad():
             flat = values.reshape((2,) * k).permute(tuple(reversed(range(k)))).reshape(-1)
-            self.logits[start : start + 2**k] = torch.logit(flat)
+            self.logits[start : start + 2**k] = finite_logit(flat)
 
     def _table_rows(self, values: Tensor, variables: slice) -> Tensor:
         """Index into `logits` for these variables, `(batch, len(variables))`."""
@@ -126,10 +130,11 @@ class BayesNet(AutoregressiveModel):
             index[variable, : len(of_one)] = torch.tensor(of_one, dtype=torch.long)
             weight[variable, : len(of_one)] = 2.0 ** torch.arange(len(of_one))
         sizes = torch.tensor([2 ** len(of_one) for of_one in self.parents])
-        self.register_buffer("_parent_index", index, persistent=False)
-        self.register_buffer("_parent_weight", weight, persistent=False)
-        self.register_buffer("_starts", sizes.cumsum(0) - sizes, persistent=False)
-        self.logits = nn.Parameter(torch.zeros(int(sizes.sum())))
+        reference = self._reference  # a tree is learned where the model is, and in its dtype
+        self.register_buffer("_parent_index", index.to(reference.device), persistent=False)
+        self.register_buffer("_parent_weight", weight.to(reference), persistent=False)
+        self.register_buffer("_starts", (sizes.cumsum(0) - sizes).to(reference.device), persistent=False)
+        self.logits = nn.Parameter(reference.new_zeros(int(sizes.sum())))
 
 
 @dataclass
@@ -146,9 +151,11 @@ def _check_parents(parents: list[list[int]], num_variables: int) -> None:
     for variable, of_one in enumerate(parents):
         if any(not 0 <= p < num_variables or p == variable for p in of_one) or len(set(of_one)) < len(of_one):
             raise ChainruleError(
-                f"variable {variable}: parents {of_one} must be different other variables in 0..{num_variables - 1}."
+                f"variable {variable}: parents {of_one} must be different other variables "
+                f"in 0..{num_variables - 1}."
             )
         if len(of_one) > _MOST_PARENTS:
             raise ChainruleError(
-                f"variable {variable} has {len(of_one)} parents, a table of 2^{len(of_one)}; at most {_MOST_PARENTS} are supported."
+                f"variable {variable} has {len(of_one)} parents, a table of 2^{len(of_one)}; "
+                f"at most {_MOST_PARENTS} are supported."
             )

@@ -38,8 +38,8 @@ class Ensemble(LikelihoodModel):
         for index, member in enumerate(members):
             if (member.event_shape, member.context_size) != (first.event_shape, first.context_size):
                 raise ChainruleError(
-                    f"member {index} models {member.event_shape} with a context of {member.context_size}, but "
-                    f"member 0 models {first.event_shape} with {first.context_size}; they must agree."
+                    f"member {index} models {member.event_shape} with a context of {member.context_size}, "
+                    f"but member 0 models {first.event_shape} with {first.context_size}; they must agree."
                 )
         super().__init__(first.event_shape, conditional=first.conditional, context_size=first.context_size)
         self.members = nn.ModuleList(members)
@@ -134,5 +134,6 @@ class Ensemble(LikelihoodModel):
 
 def _weights_id(member: nn.Module, index: int) -> int:
     """Something equal for members that share their weights; members without weights are all different."""
-    first = next(member.parameters(), None)
+    # Empty parameters (a layer without inputs) all have the address 0.
+    first = next((p for p in member.parameters() if p.numel()), None)
     return -index - 1 if first is None else first.data_ptr()

@@ -86,6 +86,11 @@ class FVSBN(AutoregressiveModel):
         state.position += 1
         return state.logits[t, :, None], state
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one likelihood: n(n-1)/2, and n for each number of a context."""
+        return self.weight.numel() + self.context_size * self.num_variables
+
     def _sample_incremental(
         self, noise: Tensor, context: Tensor | None, temperature: float, with_log_prob: bool
     ) -> tuple[Tensor, Tensor | None]:

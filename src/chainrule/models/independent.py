@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditionals import Bernoulli, Conditional
+from chainrule.conditionals import Bernoulli, Conditional, finite_logit
 from chainrule.errors import ChainruleError
 from chainrule.model import AutoregressiveModel
 from chainrule.orderings import Ordering
@@ -64,4 +64,4 @@ class Independent(AutoregressiveModel):
         """Smoothed pixel means: (ones + pseudocount) / (N + 2 pseudocount)."""
         ones = x.double().sum(0) + self.pseudocount
         probability = ones / (len(x) + 2 * self.pseudocount)
-        self.logits.copy_(torch.logit(probability))
+        self.logits.copy_(finite_logit(probability))

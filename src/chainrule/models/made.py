@@ -12,6 +12,8 @@ the units taken in the order of their numbers a whole sample uses every weight e
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -106,6 +108,7 @@ class MADE(AutoregressiveModel):
         self._base_ordering = self.ordering if adjacency is None else self._ordering_of_dag()
         self._build_layers()
         self._use_mask(mask)
+        self._initialise()
 
     # ---------------------------------------------------------------- in parallel
 
@@ -132,6 +135,13 @@ class MADE(AutoregressiveModel):
             return super().training_loss(x, context, generator)
         mask = int(torch.randint(self.num_masks, (), generator=generator))
         return -self.view(mask=mask)._log_prob(x, context)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one parallel pass: every entry of every weight once, masked ones included."""
+        return sum(
+            layer.in_features * layer.out_features for layer in self.modules() if isinstance(layer, nn.Linear)
+        )
 
     def _activate(self, z: Tensor, skip: Tensor | None) -> Tensor:
         h: Tensor = ACTIVATIONS[self.activation](z)
@@ -192,7 +202,8 @@ class MADE(AutoregressiveModel):
 
     def masks(self) -> list[Tensor]:
         """The masks in use, bool, from the first hidden layer to the output `(n, d_L)`."""
-        return [*(self.get_buffer(f"_mask{i}") for i in range(len(self.hidden))), self._connectivity_output]
+        hidden = [self.get_buffer(f"_mask{index}") for index in range(len(self.hidden))]
+        return [mask.bool() for mask in (*hidden, self._output_mask[:: self.conditional.num_params])]
 
     def view(self, *, mask: int) -> Self:
         """The same network under another mask of the set; shares every parameter."""
@@ -218,20 +229,14 @@ class MADE(AutoregressiveModel):
         self.mask = mask
         ordering, connectivity = self._connectivity(mask)
         self._set_ordering(ordering)
-        device = self.output.weight.device
-        for index, (hidden, degrees) in enumerate(
-            zip(connectivity.hidden, connectivity.degrees, strict=True)
-        ):
-            self.register_buffer(f"_mask{index}", hidden.to(device), persistent=False)
-            self.register_buffer(f"_degrees{index}", degrees.to(device), persistent=False)
-        repeats = self.conditional.num_params
-        self._connectivity_output = connectivity.output
-        self.register_buffer(
-            "_output_mask", connectivity.output.repeat_interleave(repeats, 0).to(device), persistent=False
-        )
-        self.register_buffer(
-            "_direct_mask", connectivity.direct.repeat_interleave(repeats, 0).to(device), persistent=False
-        )
+        weight, repeats = self.output.weight, self.conditional.num_params
+        masks = {f"_mask{index}": mask for index, mask in enumerate(connectivity.hidden)}
+        masks["_output_mask"] = connectivity.output.repeat_interleave(repeats, 0)
+        masks["_direct_mask"] = connectivity.direct.repeat_interleave(repeats, 0)
+        for name, open_weights in masks.items():
+            self.register_buffer(name, open_weights.to(weight.device, weight.dtype), persistent=False)
+        for index, degrees in enumerate(connectivity.degrees):
+            self.register_buffer(f"_degrees{index}", degrees.to(weight.device), persistent=False)
 
     def _connectivity(self, mask: int) -> tuple[Ordering, Connectivity]:
         """Ordering and masks number `mask` of the set, always the same for the same settings."""
@@ -270,13 +275,20 @@ class MADE(AutoregressiveModel):
         n, outputs = self.num_variables, self.num_variables * self.conditional.num_params
         sizes = [n, *self.hidden]
         self.layers = nn.ModuleList(  # type: ignore[assignment]
-            MaskedLinear(i, o) for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+            MaskedLinear(i, o) for i, o in itertools.pairwise(sizes)
         )
         self.output = MaskedLinear(sizes[-1] if self.hidden else 0, outputs)
         self.input_to_output = MaskedLinear(n, outputs, bias=False) if self.direct else None
         size = self.context_size
         self.context_to_hidden = nn.Linear(size, self.hidden[0], bias=False) if size and self.hidden else None
         self.context_to_output = nn.Linear(size, outputs, bias=False) if size else None
+
+    def _initialise(self) -> None:
+        """Scaled by what each unit may hear; direct connections start at zero."""
+        gain = math.sqrt(2.0) if self.activation == "relu" else 1.0
+        for index, layer in enumerate(self.layers):
+            layer.initialise(self.get_buffer(f"_mask{index}"), gain)
+        self.output.initialise(self._output_mask, 1.0)
 
     def _check_settings(self) -> None:
         if self.activation not in ACTIVATIONS:

@@ -105,6 +105,15 @@ class NADE(AutoregressiveModel):
         state.position += 1
         return logit[:, None], state
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one likelihood, and of one sample: 2nd, and d + n for each number of a context.
+
+        An upper bound for sparse x: variables that are 0 add nothing to the hidden layer.
+        """
+        n, d = self.num_variables, self.hidden
+        return 2 * n * d + self.context_size * (d + n)
+
     def _offsets(self, batch_size: int, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Initial pre-activations `(batch, d)` and output biases `(n,)` or `(batch, n)`."""
         start = self.hidden_bias.expand(batch_size, -1)

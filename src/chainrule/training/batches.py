@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,43 +13,71 @@ from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
 from chainrule.training.settings import TrainingSettings
 
-__all__ = ["Batch", "batches", "check_fits", "evaluation_batches", "step_generator"]
+__all__ = ["Batch", "batches", "check_fits", "evaluation_batches", "step_generator", "step_seed"]
 
 # Distinct streams of random numbers from one seed.
-_ORDER, _STEP, _BINARIZE = 1, 2, 3
+_ORDER, _STEP, _BINARIZE, _GLOBAL = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Values `(batch, *event_shape)` as floats, and a context `(batch, context_size)` or None."""
+    """Values `(batch, *event_shape)` in the model's dtype, and a context `(batch, context_size)` or None.
+
+    `weight` is what the mean loss of this share counts in the mean over all processes' shares, 1 if
+    they are even: so that uneven shares together give the mean over the whole batch, exactly.
+    """
 
     values: Tensor
     context: Tensor | None
+    weight: float = 1.0
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return Batch(self.values.to(device), None if self.context is None else self.context.to(device))
+        context = None if self.context is None else self.context.to(device)
+        return Batch(self.values.to(device), context, self.weight)
 
 
-def check_fits(model: LikelihoodModel, data: Dataset) -> None:
-    """Raise `ChainruleError` if the model cannot be trained on this data."""
+def check_fits(model: LikelihoodModel, data: Dataset, splits: Sequence[str]) -> None:
+    """Raise `ChainruleError` if the model cannot be used on these splits of the data."""
     if tuple(data.event_shape) != model.event_shape:
         raise ChainruleError(
-            f"{data.name} has examples of shape {tuple(data.event_shape)}, but the model was made for {model.event_shape}."
+            f"{data.name} has examples of shape {tuple(data.event_shape)}, "
+            f"but the model was made for {model.event_shape}."
         )
     values = model.conditional.support()
     if values is not None and data.levels > len(values):
         raise ChainruleError(
-            f"{data.name} has values 0..{data.levels - 1}, but the {model.conditional.name} conditional takes "
-            f"{model.conditional.value_range}; use a binary data set (dynamic-mnist for MNIST)."
+            f"{data.name} has values 0..{data.levels - 1}, but the {model.conditional.name} conditional "
+            f"takes {model.conditional.value_range}; use a binary data set (dynamic-mnist for MNIST)."
         )
-    if model.context_size and not data.labels:
-        raise ChainruleError(f"the model needs labels as context, but {data.name} has none.")
+    for split in splits:
+        data.split(split)
+        if model.context_size:
+            _check_labels(model, data, split)
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The generator of one training step, a function of seed and step alone."""
-    return _generator(seed, _STEP, step)
+def _check_labels(model: LikelihoodModel, data: Dataset, split: str) -> None:
+    if split not in data.labels:
+        raise ChainruleError(
+            f"the model needs labels as context, but {data.name} has none for {split}; "
+            "use labelled data, or a model with context_size=0."
+        )
+    labels = data.labels[split]
+    if labels.min() < 0 or labels.max() >= model.context_size:
+        raise ChainruleError(
+            f"the {split} labels of {data.name} are {int(labels.min())}..{int(labels.max())}, but the model "
+            f"takes 0..{model.context_size - 1}; make it with context_size={int(labels.max()) + 1}."
+        )
+
+
+def step_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
+    """What `training_loss` draws from: a function of seed, step and process alone."""
+    return _generator(seed, _STEP, step, process)
+
+
+def step_seed(seed: int, step: int, process: int = 0) -> int:
+    """The seed of torch's global generators in a step (dropout knows no other ones)."""
+    return _mixed(seed, _GLOBAL, step, process)
 
 
 def batches(
@@ -59,37 +86,57 @@ def batches(
     settings: TrainingSettings,
     epoch: int,
     first_batch: int,
-    processes: Any,
+    process: int = 0,
+    num_processes: int = 1,
 ) -> Iterator[Batch]:
-    """This process's share of the training batches of one epoch, from batch `first_batch` on."""
-    values = data.split("train")
+    """One process's share of the training batches of an epoch (from 0), from batch `first_batch` on.
+
+    The batches are the same however many processes share them.
+    """
+    values, dtype = data.split("train"), model._reference.dtype
     order = torch.randperm(len(values), generator=_generator(settings.seed, _ORDER, epoch))
-    chunks = order.split(settings.batch_size)
+    chunks = torch.split(order, settings.batch_size)
     for index in range(first_batch, len(chunks)):
         rows = chunks[index]
-        drawn = values[rows]
+        drawn = values.index_select(0, rows)
         if data.dynamic:
             drawn = binarize(drawn, _generator(settings.seed, _BINARIZE, epoch * len(chunks) + index))
-        share = slice(processes.process_index, None, processes.num_processes)
-        yield Batch(drawn[share].float(), _context(model, data, "train", rows[share]))
+        share = slice(process, None, num_processes)
+        weight = num_processes * len(rows[share]) / len(rows)
+        if weight == 0:  # more processes than rows: take part all the same, but count for nothing
+            share = slice(0, 1)
+        yield Batch(drawn[share].to(dtype), _context(model, data, "train", rows[share]), weight)
 
 
 def evaluation_batches(
     model: LikelihoodModel, data: Dataset, split: str, *, batch_size: int | None, limit: int | None = None
 ) -> Iterator[Batch]:
     """A split in its own order; dynamic data is drawn once, always the same."""
-    values = data.evaluation_split(split)[:limit]
-    for rows in torch.arange(len(values)).split(batch_size or len(values)):
-        yield Batch(values[rows].float(), _context(model, data, split, rows))
+    values, dtype = data.evaluation_split(split)[:limit], model._reference.dtype
+    size = batch_size or len(values)
+    for start in range(0, len(values), size):
+        rows = slice(start, min(start + size, len(values)))
+        yield Batch(values[rows].to(dtype), _context(model, data, split, rows))
 
 
-def _context(model: LikelihoodModel, data: Dataset, split: str, rows: Tensor) -> Tensor | None:
+def _context(model: LikelihoodModel, data: Dataset, split: str, rows: Tensor | slice) -> Tensor | None:
     if not model.context_size:
         return None
-    return model._checked_context(data.labels[split][rows], len(rows))
+    labels = data.labels[split][rows]
+    return model._checked_context(labels, len(labels))
 
 
-def _generator(seed: int, stream: int, index: int) -> torch.Generator:
-    # Any fixed mixing will do that sends different triples to different seeds.
-    mixed = (seed * 0x9E3779B97F4A7C15 + stream * 0xBF58476D1CE4E5B9 + index * 0x94D049BB133111EB) % (1 << 63)
-    return torch.Generator().manual_seed(mixed)
+def _generator(seed: int, stream: int, index: int, process: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(_mixed(seed, stream, index, process))
+
+
+def _mixed(seed: int, stream: int, index: int, process: int = 0) -> int:
+    # torch's CPU generator takes 32 bits of its seed. SplitMix64's finisher spreads a change of seed,
+    # stream or process over all of them; an odd stride keeps the indices of one stream distinct.
+    mixed = 0
+    for part in (seed, stream, process):
+        mixed = (mixed + part + 0x9E3779B97F4A7C15) % (1 << 64)
+        mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % (1 << 64)
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % (1 << 64)
+        mixed ^= mixed >> 31
+    return (mixed + index * 0x9E3779B1) % (1 << 32)

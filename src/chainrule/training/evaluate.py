@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from chainrule.data import Dataset
+from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
 from chainrule.training.batches import check_fits, evaluation_batches
 
@@ -42,21 +45,29 @@ def evaluate(
     limit: int | None = None,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Exact NLL of a split of `data`, in float32 summed in float64.
+    """Exact NLL of a split of `data`, in the model's dtype, averaged in float64.
 
     - `limit`: only the first so many examples.
     - `on_batch`: called with (examples done, examples in all) after each batch.
 
-    Raises `ChainruleError` if the data does not fit the model or has no such split.
+    The model is evaluated in evaluation mode and left in the mode it was in. Raises `ChainruleError`
+    if the data does not fit the model or has no such split.
     """
-    check_fits(model, data)
+    if batch_size < 1 or (limit is not None and limit < 1):
+        raise ChainruleError(f"batch_size={batch_size} and limit={limit} must be at least 1.")
+    check_fits(model, data, (split,))
+    total = min(len(data.split(split)), limit or sys.maxsize)
+    scores: list[Tensor] = []
+    done, was_training = 0, model.training
     model.eval()
-    total = len(data.split(split)[:limit])
-    scores = []
-    for batch in evaluation_batches(model, data, split, batch_size=batch_size, limit=limit):
-        scores.append(-model.log_prob(batch.values, batch.context).double())
-        if on_batch is not None:
-            on_batch(sum(map(len, scores)), total)
+    try:
+        for batch in evaluation_batches(model, data, split, batch_size=batch_size, limit=limit):
+            scores.append(-model.log_prob(batch.values, batch.context).double())
+            done += len(batch.values)
+            if on_batch is not None:
+                on_batch(done, total)
+    finally:
+        model.train(was_training)
     nll = torch.cat(scores)
     mean, n = nll.mean().item(), model.num_variables
     error = (nll.std() / math.sqrt(len(nll))).item() if len(nll) > 1 else math.nan
@@ -67,5 +78,5 @@ def evaluate(
         nll=mean,
         standard_error=error,
         bits_per_dim=mean / (n * math.log(2)),
-        perplexity=math.exp(mean / n),
+        perplexity=math.exp(mean / n) if mean / n < 700 else math.inf,
     )

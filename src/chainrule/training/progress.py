@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 __all__ = ["Bar", "Progress"]
@@ -36,29 +43,44 @@ class Progress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[state]}"),
         )
-        with RichProgress(*columns, console=self.console, disable=not self.console.is_terminal) as rich:
+        with RichProgress(
+            *columns,
+            console=self.console,
+            disable=not self.console.is_terminal,
+            redirect_stdout=False,  # results go there, and not through this console to stderr
+        ) as rich:
             task = rich.add_task("training", total=total_steps, completed=done, state="")
-            yield Bar(self, rich, task, num_variables)
+            bar = Bar(self, rich, task, num_variables)
+            try:
+                yield bar
+            finally:
+                bar.draw()
 
 
 class Bar:
     """The bar of one run."""
 
-    def __init__(self, progress: Progress, rich: RichProgress, task: int, num_variables: int) -> None:
+    def __init__(self, progress: Progress, rich: RichProgress, task: TaskID, num_variables: int) -> None:
         self._progress, self._rich, self._task = progress, rich, task
         self._bits = 1 / (num_variables * math.log(2))
         self._smooth: float | None = None
+        self._epoch = "training"
         self._shown = 0.0
         self._steps = 0
 
     def advance(self, loss: float, epoch: int, epochs: int) -> None:
         """One update with this loss (nats per example)."""
         self._smooth = loss if self._smooth is None else 0.98 * self._smooth + 0.02 * loss
+        self._epoch = f"epoch {epoch}/{epochs}"
         self._steps += 1
         if time.monotonic() - self._shown > 0.2:  # drawing more often would cost more than small steps
+            self.draw()
+
+    def draw(self) -> None:
+        """Bring what is shown up to date."""
+        if self._smooth is not None:
             state = f"{self._smooth * self._bits:.4f} bits/dim"
-            description = f"epoch {epoch}/{epochs}"
-            self._rich.update(self._task, advance=self._steps, description=description, state=state)
+            self._rich.update(self._task, advance=self._steps, description=self._epoch, state=state)
             self._steps, self._shown = 0, time.monotonic()
 
     def validated(self, epoch: int, nll: float) -> None:

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-import shutil
+import reprlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,16 +24,22 @@ from chainrule.saving import (
     CONFIG_NAME,
     FORMAT,
     WEIGHTS_NAME,
+    json_bytes,
+    model_bytes,
     read_config,
     read_tensors,
+    remove_partials,
+    write_atomically,
     write_json,
-    write_tensors,
+    write_together,
 )
+from chainrule.training.checkpoint import remove_checkpoints
 from chainrule.training.settings import TrainingSettings
 
 __all__ = ["Run"]
 
 METRICS_NAME = "metrics.jsonl"
+CHECKPOINTS_NAME = "checkpoints"
 
 
 class Run:
@@ -66,36 +73,69 @@ class Run:
         the run to resume was made with other settings.
         """
         folder = Path(folder)
-        config = {
-            "format": FORMAT,
-            "chainrule": __version__,
-            "model": type(model).__name__,
-            "settings": model.settings(),
-            "data": data.name,
-            "training": settings.model_dump(),
-            "notes": notes,
-            "made_with": {"torch": torch.__version__, "python": platform.python_version()},
-        }
+        config = _as_json(
+            {
+                "format": FORMAT,
+                "chainrule": __version__,
+                "model": type(model).__name__,
+                "settings": model.settings(),
+                "data": data.name,
+                "examples": {split: len(data.split(split)) for split in ("train", "validation")},
+                "training": settings.model_dump(),
+                "notes": notes,
+                "made_with": {"torch": torch.__version__, "python": platform.python_version()},
+            }
+        )
+        if folder.is_dir() and not overwrite:
+            # A run killed in its very first moment leaves no more than this.
+            remove_partials(folder)
         if resume and (folder / CONFIG_NAME).exists():
             run = cls(folder)
-            _check_same_run(folder, run.config, json.loads(json.dumps(config)))
+            run._check_same(config)
             return run
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if resume:
+                raise ChainruleError(f"{folder} exists and holds no run to resume; choose another --out.")
             if not overwrite:
                 raise ChainruleError(
-                    f"{folder} already exists; --resume goes on with that run, --overwrite replaces it, or choose another --out."
+                    f"{folder} already exists; --resume goes on with that run, --overwrite replaces it, "
+                    "or choose another --out."
                 )
             _remove_run(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ChainruleError(
+                f"{folder} could not be made ({error.strerror}); choose another --out."
+            ) from None
         write_json(folder / CONFIG_NAME, config)
         return cls(folder)
+
+    def _check_same(self, new: dict[str, Any]) -> None:
+        """Raise `ChainruleError` if this run is not the one that `new` configures."""
+        old = self.config
+        if new["settings"] != old["settings"]:  # before the structure was learned, they were these:
+            old = old | {"settings": old.get("initial_settings", old["settings"])}
+        for part in ("model", "data", "examples"):
+            if old.get(part) != new[part]:
+                raise ChainruleError(
+                    f"{self.folder} was started with {part} {old.get(part)!r}, not {new[part]!r}; "
+                    "choose another --out."
+                )
+        for part in ("settings", "training"):
+            for name, value in new[part].items():
+                if old[part].get(name) != value:
+                    raise ChainruleError(
+                        f"{self.folder} was started with {name}={reprlib.repr(old[part].get(name))}, not "
+                        f"{reprlib.repr(value)}; resume with the same settings, or choose another --out."
+                    )
 
     # ---------------------------------------------------------------- reading
 
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints lie while the run is under way."""
-        return self.folder / "checkpoints"
+        return self.folder / CHECKPOINTS_NAME
 
     @property
     def is_finished(self) -> bool:
@@ -108,11 +148,22 @@ class Run:
         return str(self.config["data"])
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of `metrics.jsonl`, one per epoch."""
+        """The records of `metrics.jsonl`, one per epoch; without a line that was cut off while written."""
+        records = []
+        for number, line in enumerate(self._metrics_lines(), start=1):
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                raise ChainruleError(
+                    f"line {number} of {self.folder / METRICS_NAME} is damaged ({error})."
+                ) from None
+        return records
+
+    def _metrics_lines(self) -> list[bytes]:
         path = self.folder / METRICS_NAME
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
     def model_tensors(self) -> dict[str, Tensor]:
         """The selected weights."""
@@ -121,23 +172,31 @@ class Run:
     # ---------------------------------------------------------------- writing
 
     def save_model(self, model: LikelihoodModel) -> None:
-        """Replace the selected weights."""
-        write_tensors(self.folder / WEIGHTS_NAME, model.state_dict())
-        if model.settings() != self.config["settings"]:  # a learned structure becomes known in training
-            self.config["settings"] = model.settings()
-            write_json(self.folder / CONFIG_NAME, self.config)
+        """Replace the selected weights; and the settings, if the model has learned a structure."""
+        settings = _as_json(model.settings())
+        files = {self.folder / WEIGHTS_NAME: model_bytes(type(model).__name__, settings, model.state_dict())}
+        if settings != self.config["settings"]:
+            self.config.setdefault("initial_settings", self.config["settings"])
+            self.config["settings"] = settings
+            files[self.folder / CONFIG_NAME] = json_bytes(self.config)
+        write_together(files)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append a line to `metrics.jsonl`."""
-        with open(self.folder / METRICS_NAME, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        path = self.folder / METRICS_NAME
+        try:
+            with open(path, "ab") as file:
+                file.write((json.dumps(record) + "\n").encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ChainruleError(f"{path} could not be written ({error.strerror or error}).") from None
 
     def forget_metrics_after(self, lines: int) -> None:
         """Drop records of work that a resumed run is about to do again."""
         path = self.folder / METRICS_NAME
         if path.exists():
-            kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:lines]
-            path.write_text("".join(kept), encoding="utf-8")
+            write_atomically(path, b"".join(self._metrics_lines()[:lines]))
 
     def finish(self) -> None:
         """Mark the run as finished."""
@@ -145,32 +204,38 @@ class Run:
         write_json(self.folder / CONFIG_NAME, self.config)
 
 
-def _check_same_run(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    for part in ("model", "data"):
-        if old[part] != new[part]:
-            raise ChainruleError(
-                f"{folder} was started with {part} {old[part]!r}, not {new[part]!r}; choose another --out."
-            )
-    for part in ("settings", "training"):
-        for name, value in new[part].items():
-            if old[part].get(name) != value:
-                raise ChainruleError(
-                    f"{folder} was started with {name}={old[part].get(name)!r}, not {value!r}; "
-                    "resume with the same settings, or choose another --out."
-                )
+def _as_json(content: Any) -> Any:
+    return json.loads(json.dumps(content))
 
 
 def _remove_run(folder: Path) -> None:
     """Delete the files of a run and nothing else; refuse a folder that is not one."""
-    if not folder.is_dir() or not (folder / CONFIG_NAME).exists():
+    if not _is_run(folder):
         raise ChainruleError(
             f"{folder} exists and is not a run folder; it will not be overwritten. Choose another --out."
         )
+    remove_checkpoints(folder / CHECKPOINTS_NAME)
+    remove_partials(folder)
+    # The configuration last: without it, what is left would not be known for a run.
     for path in (
-        folder / CONFIG_NAME,
-        folder / WEIGHTS_NAME,
         folder / METRICS_NAME,
         *folder.glob("samples.*"),
+        folder / "learning_curve.png",
+        folder / "conditionals.png",
+        folder / WEIGHTS_NAME,
+        folder / CONFIG_NAME,
     ):
         path.unlink(missing_ok=True)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether some version of the library, perhaps another, trained here (or began to)."""
+    if not folder.is_dir():
+        return False
+    try:
+        config = json.loads((folder / CONFIG_NAME).read_bytes())
+    except FileNotFoundError:
+        return all(path.name.endswith(".partial") for path in folder.iterdir())
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and {"format", "model", "training"} <= config.keys()

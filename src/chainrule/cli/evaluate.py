@@ -1,0 +1,145 @@
+"""`chainrule evaluate`: the exact likelihood of a split, beside what is published."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chainrule.cli.model_cards import CARDS
+from chainrule.cli.names import SPLITS
+from chainrule.cli.options import AsJson, DataOption, RunArgument, add_command
+from chainrule.cli.output import counting, print_facts, print_json, print_table, show
+from chainrule.cli.sources import OpenedModel, open_model, spread_rows
+from chainrule.errors import ChainruleError
+
+if TYPE_CHECKING:
+    from chainrule.data import Dataset, PublishedResult
+
+__all__ = ["published_for", "register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(
+        app,
+        evaluate,
+        "chainrule evaluate runs/nade",
+        "chainrule evaluate runs/nade --split validation --json",
+        "chainrule evaluate runs/made --members 32",
+        "chainrule evaluate runs/deep-nade --members 128 --limit 1000",
+    )
+
+
+def evaluate(
+    run: RunArgument,
+    data: DataOption = None,
+    split: Annotated[
+        str, typer.Option("--split", help="train, validation or test.", autocompletion=lambda: list(SPLITS))
+    ] = "test",
+    members: Annotated[
+        int,
+        typer.Option(
+            "--members",
+            metavar="K",
+            help="Evaluate the exact mixture of K masks (made) or K orderings (deep-nade).",
+        ),
+    ] = 1,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", help="Only N examples, spread evenly.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The exact negative log-likelihood in nats, with its standard error, and in bits/dim.
+
+    Where results of this kind of model on this data set are published, they are shown beside it.
+    """
+    if limit is not None and limit < 1:
+        raise ChainruleError(f"--limit must be at least 1, not {limit}.")
+    opened = open_model(run)
+    dataset = opened.data(data)
+    available = len(dataset.split(split))
+    if limit is not None and limit < available:
+        dataset = _part_of(dataset, split, limit)
+    model = opened.mixture(members)
+    from chainrule import training
+
+    began = time.perf_counter()
+    with counting("evaluating") as on_batch:
+        batch = 500 if members == 1 else 100
+        result = training.evaluate(model, dataset, split, on_batch=on_batch, batch_size=batch)
+    published = published_for(opened.name, dataset) if split == "test" else []
+    content = {
+        "run": run,
+        "model": opened.name,
+        "members": members,
+        **vars(result),
+        "available": available,
+        "seconds": time.perf_counter() - began,
+        "published": [vars(item) for item in published],
+        "preset": _preset_result(opened, dataset.name),
+    }
+    print_json(content) if as_json else _show(content)
+
+
+def _part_of(dataset: Dataset, split: str, count: int) -> Dataset:
+    """The data set with so many rows of one split, spread evenly, drawn as in the whole split if dynamic."""
+    rows = spread_rows(len(dataset.split(split)), count)
+    part: dict[str, Any] = {split: dataset.evaluation_split(split)[rows], "dynamic": False}
+    if split in dataset.labels:
+        part["labels"] = {split: dataset.labels[split][rows]}
+    others = {name: None for name in SPLITS if name != split}
+    return replace(dataset, **{"labels": {}, **others, **part})
+
+
+def published_for(model: str, data: Dataset) -> list[PublishedResult]:
+    """The published test results of this kind of model on this data set."""
+    known_as = CARDS[model].published_as if model in CARDS else ()
+    return [result for result in data.published if result.model.partition(",")[0] in known_as]
+
+
+def _preset_result(opened: OpenedModel, data: str) -> dict[str, Any] | None:
+    """What was published with the preset that the run was trained with."""
+    from chainrule.presets import PRESETS
+
+    name = (opened.config.get("notes") or {}).get("preset")
+    preset = PRESETS.get(opened.name, {}).get(name or "")
+    return (
+        {"name": name, **preset.summary(), "measured_text": preset.measured_text}
+        if preset and preset.data == data
+        else None
+    )
+
+
+def _show(content: dict[str, Any]) -> None:
+    error = content["standard_error"]
+    mixture = f", mixture of {content['members']}" if content["members"] > 1 else ""
+    some = content["examples"] < content["available"]
+    of_all = f" of {content['available']:,}, spread evenly," if some else ""
+    examples_of = f"{content['examples']:,}{of_all} examples of {content['data']}, {content['split']}"
+    print_facts(
+        [
+            ("model", f"{content['model']}{mixture} ({content['run']})"),
+            ("data", examples_of),
+            ("NLL", f"{content['nll']:.3f} ± {error:.3f} nats (standard error)"),
+            ("", f"{content['bits_per_dim']:.4f} bits/dim"),
+            ("time", f"{content['seconds']:.1f} s"),
+        ]
+    )
+    preset = content["preset"]
+    if preset:
+        mixed = f" with {preset['members']} members" if preset["members"] > 1 else ""
+        published = f"published {preset['published']:.2f} nats ({preset['source']})"
+        show(f"\nPreset {preset['name']}{mixed}: {published}; here: {preset['measured_text']}.")
+    if content["published"]:
+        print_table(
+            (">nats", "published", "note", "source", "how sure"),
+            [
+                (f"{r['nll']:.2f}", r["model"], r["note"], r["source"], r["status"])
+                for r in sorted(content["published"], key=lambda r: r["nll"])
+            ],
+            title="Published test results of such models on this data",
+        )

@@ -1,0 +1,80 @@
+"""Names for shell completion, known without importing torch; a test keeps them equal to the catalogues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainrule.cli.model_cards import CARDS
+from chainrule.presets import PRESETS
+
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "complete_dataset",
+    "complete_model",
+    "complete_preset",
+    "complete_trainable",
+]
+
+DATASETS = (
+    "digits",
+    "binarized-mnist",
+    "dynamic-mnist",
+    "mnist",
+    "fashion-mnist",
+    "caltech-silhouettes",
+    "omniglot",
+    "adult",
+    "bnetflix",
+    "dna",
+    "moviereview",
+    "mushrooms",
+    "nips",
+    "nltcs",
+    "ocr-letters",
+    "plants",
+    "pumsb-star",
+    "voting",
+    "ad",
+    "book",
+    "cr52",
+    "cwebkb",
+    "kdd",
+    "kosarek",
+    "msnbc",
+    "msweb",
+    "rcv1",
+    "tmovie",
+    "tretail",
+)
+
+SPLITS = ("train", "validation", "test")
+
+#: What a shell shows beside a name: (name, explanation).
+_Offers = list[tuple[str, str]]
+
+
+def complete_model(incomplete: str) -> _Offers:
+    """Models whose name starts so."""
+    return [(card.name, card.summary) for card in CARDS.values() if card.name.startswith(incomplete)]
+
+
+def complete_trainable(incomplete: str) -> _Offers:
+    """Models that `train` takes."""
+    return [(name, text) for name, text in complete_model(incomplete) if CARDS[name].trainable]
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """Data sets whose name starts so."""
+    return [name for name in DATASETS if name.startswith(incomplete)]
+
+
+def complete_preset(ctx: Any, incomplete: str) -> _Offers:
+    """Presets of the model on the line, or of all models before one is chosen."""
+    model = ctx.params.get("model")
+    offers = {
+        name: f"published {preset.published:.2f} nats on {preset.data}"
+        for of_model in ([model] if model in PRESETS else PRESETS)
+        for name, preset in PRESETS[of_model].items()
+    }
+    return [(name, text) for name, text in offers.items() if name.startswith(incomplete)]

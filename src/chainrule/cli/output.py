@@ -1,0 +1,108 @@
+"""How the command line speaks: results on stdout, everything else on stderr, JSON on request."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = [
+    "Interrupted",
+    "counting",
+    "print_facts",
+    "print_json",
+    "print_table",
+    "say",
+    "show",
+]
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with what the person should know about continuing."""
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """One JSON object on stdout; what JSON cannot say (NaN, infinity) becomes null."""
+    print(json.dumps(_finite(content), indent=2, ensure_ascii=False))
+
+
+def show(line: str = "") -> None:
+    """A line of results."""
+    print(line)
+
+
+def say(line: str) -> None:
+    """A line of progress or advice, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """A table on stdout; columns whose name starts with `>` are set flush right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    # A pipe has no width of its own: no cell is folded there, and no line padded.
+    wide = Console(width=1000, file=io.StringIO())
+    wide.print(table)
+    lines = wide.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    show("\n".join(line.rstrip() for line in lines))
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Names and values, aligned, a pair a line."""
+    pairs = list(facts)
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        show(f"{name:<{width}}  {value}")
+
+
+@contextmanager
+def counting(what: str, *, enabled: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A callback (done, total) that shows progress on stderr: a bar on a terminal, else some lines."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True, quiet=not enabled)
+    began = last = time.monotonic()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def on_progress(done: int, total: int) -> None:
+            nonlocal last
+            bar.update(task, completed=done, total=total)
+            now = time.monotonic()
+            if enabled and not console.is_terminal and now - last > 10 and done < total:
+                left = (now - began) * (total - done) / done
+                say(f"{what}: {done:,} of {total:,}, about {left:.0f} s left")
+                last = now
+
+        yield on_progress
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

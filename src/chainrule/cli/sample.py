@@ -1,0 +1,151 @@
+"""`chainrule sample`: new examples from a trained model."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
+from chainrule.cli.output import print_facts, print_json
+from chainrule.cli.sources import open_model, parse_context
+from chainrule.errors import ChainruleError
+
+__all__ = ["register"]
+
+_SUFFIXES = (".png", ".npy", ".npz", ".csv")
+_METHODS = ("incremental", "naive", "fixed-point")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(
+        app,
+        sample,
+        "chainrule sample runs/nade -n 64 --out samples.png",
+        "chainrule sample runs/nade-by-class -n 16 --context 7 --out sevens.png",
+        "chainrule sample runs/nade -n 1000 --seed 0 --out samples.npy --overwrite",
+        "chainrule sample runs/made --temperature 0.8 --method fixed-point --out sharper.png",
+    )
+
+
+def sample(
+    run: RunArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help=".png a grid of images; .npy, .npz, .csv the values.",
+            show_default=False,
+        ),
+    ] = None,
+    number: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
+    context: Annotated[
+        str | None,
+        typer.Option("--context", help="A class label, or numbers with commas between.", show_default=False),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature", help="Below 1 sharpens every conditional; 1 samples the model.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", help="The same seed gives the same samples; random if not given.", show_default=False
+        ),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            help="incremental, naive or fixed-point; the sample is the same.",
+            autocompletion=lambda: list(_METHODS),
+        ),
+    ] = "incremental",
+    members: Annotated[
+        int, typer.Option("--members", metavar="K", help="Sample the mixture of K masks or orderings.")
+    ] = 1,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw exact samples; the seed that was used is always reported."""
+    from chainrule.report import check_writable
+
+    if out is None:
+        raise ChainruleError("--out is missing: name the file to write, such as --out samples.png.")
+    if out.suffix.lower() not in _SUFFIXES:
+        raise ChainruleError(
+            f"{out}: samples are written as {', '.join(_SUFFIXES)}; choose one of these endings."
+        )
+    if number < 1:
+        raise ChainruleError(f"-n must be at least 1, not {number}.")
+    check_writable(out, overwrite=overwrite)
+    opened = open_model(run)
+    model = opened.mixture(members)
+    if out.suffix.lower() == ".png" and len(model.event_shape) != 3:
+        raise ChainruleError(
+            f"{out}: examples of shape {model.event_shape} are no images; write .csv, .npy or .npz."
+        )
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    began = time.perf_counter()
+    values = model.sample(
+        number,
+        parse_context(context),
+        seed=seed,
+        temperature=temperature,
+        method=method,  # type: ignore[arg-type]
+    )
+    seconds = time.perf_counter() - began
+    _write(values, out, {"seed": str(seed), "model": opened.name, "run": run}, overwrite)
+    content: dict[str, Any] = {
+        "run": run,
+        "model": opened.name,
+        "members": members,
+        "out": str(out),
+        "number": number,
+        "shape": list(values.shape),
+        "context": context,
+        "temperature": temperature,
+        "seed": seed,
+        "method": method,
+        "seconds": seconds,
+    }
+    if as_json:
+        print_json(content)
+        return
+    given = f" given {context}" if context is not None else ""
+    print_facts(
+        [
+            (
+                "samples",
+                f"{number} of {opened.name}{given}, temperature {temperature:g}, {method}, {seconds:.2f} s",
+            ),
+            ("seed", f"{seed}  (--seed {seed} draws them again)"),
+            ("file", str(out)),
+        ]
+    )
+
+
+def _write(values: Any, out: Path, facts: dict[str, str], overwrite: bool) -> None:
+    """Samples in the form that the file's name asks for."""
+    import numpy as np
+
+    from chainrule.report import save_grid, write_file
+
+    suffix = out.suffix.lower()
+    if suffix == ".png":
+        save_grid(values, out, metadata=facts, overwrite=overwrite)
+        return
+    array = values.numpy().astype(np.uint8)
+    buffer = io.BytesIO()
+    if suffix == ".npy":
+        np.save(buffer, array)
+    elif suffix == ".npz":
+        np.savez_compressed(buffer, samples=array)
+    else:
+        np.savetxt(buffer, array.reshape(len(array), -1), fmt="%d", delimiter=",")
+    write_file(out, buffer.getvalue(), overwrite=overwrite)

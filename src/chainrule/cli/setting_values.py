@@ -1,0 +1,146 @@
+"""`--set key=value`: reading the values, telling model from training settings, checking them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from chainrule.errors import ChainruleError, unknown_name
+
+if TYPE_CHECKING:
+    from chainrule.likelihood import LikelihoodModel
+
+__all__ = ["build_model", "documented_settings", "model_settings_of", "parse_settings", "split_settings"]
+
+#: Constructor arguments that the data decide, or that only Python code can give.
+_NOT_SETTABLE = ("self", "event_shape", "members", "mask")
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["hidden=500,500", "ordering=spiral"]` as `{"hidden": [500, 500], "ordering": "spiral"}`.
+
+    A value is read as JSON where it is that; numbers with commas between are a list; `none` is null;
+    everything else is text. A later pair replaces an earlier one of the same name.
+    """
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise ChainruleError(f"--set {pair!r} is not a setting; expected NAME=VALUE, such as hidden=500.")
+        values[name.strip().replace("-", "_")] = _parse_value(text.strip())
+    return values
+
+
+def _parse_value(text: str) -> Any:
+    for candidate in (text, f"[{text.strip(',')}]" if "," in text else text, text.lower()):
+        try:
+            return json.loads(candidate)
+        except json.JSONDecodeError:
+            continue
+    return None if text.lower() == "none" else text
+
+
+def model_settings_of(model_class: type[LikelihoodModel]) -> dict[str, inspect.Parameter]:
+    """The constructor arguments of a model that can be set from the command line."""
+    parameters = inspect.signature(model_class.__init__).parameters
+    return {name: p for name, p in parameters.items() if name not in _NOT_SETTABLE}
+
+
+def split_settings(
+    model_class: type[LikelihoodModel], values: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of the model and those of training; `ChainruleError` with the nearest names otherwise."""
+    from chainrule.training import TrainingSettings
+
+    of_model, of_training = model_settings_of(model_class), TrainingSettings.model_fields
+    for name in values:
+        if name not in of_model and name not in of_training:
+            raise unknown_name("setting", name, {*of_model, *of_training})
+    return (
+        {name: value for name, value in values.items() if name in of_model},
+        {name: value for name, value in values.items() if name in of_training},
+    )
+
+
+def build_model(
+    model_class: type[LikelihoodModel],
+    event_shape: Sequence[int],
+    settings: Mapping[str, Any],
+    seed: int,
+) -> LikelihoodModel:
+    """A fresh model with these settings, its weights drawn under `seed`."""
+    from chainrule.training import seeded
+
+    checked = _checked(model_class, settings)
+    with seeded(seed):
+        return model_class(event_shape, **checked)
+
+
+def _checked(model_class: type[LikelihoodModel], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the types that the constructor names; a single number does for a list of one."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    hints = typing.get_type_hints(model_class.__init__)
+    checked = {}
+    for name, value in settings.items():
+        adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config=ConfigDict(arbitrary_types_allowed=True))
+        attempts = [value] if isinstance(value, (list, str, dict, type(None))) else [value, [value]]
+        errors = []
+        for attempt in attempts:
+            try:
+                adapter.validate_python(attempt)
+            except ValidationError as error:
+                errors.append(error.errors()[0]["msg"].lower())
+            else:
+                checked[name] = attempt if isinstance(attempt, list) else adapter.validate_python(attempt)
+                break
+        else:
+            raise ChainruleError(f"{model_class.__name__} setting {name}={value!r}: {errors[0]}.")
+    return checked
+
+
+def documented_settings(model_class: type[LikelihoodModel]) -> dict[str, tuple[str, str]]:
+    """Setting -> (default, meaning), the meaning from the docstrings' bullets of the class and its bases."""
+    meanings: dict[str, str] = {}
+    mentions: dict[str, str] = {}
+    for base in model_class.__mro__:
+        for names, text in _bullets(inspect.getdoc(base) if "__doc__" in vars(base) else None):
+            for name in names:
+                if not text.startswith("as in "):
+                    meanings.setdefault(name, text.replace("`", ""))
+            for other in re.findall(r"`(\w+)`", text):
+                mentions.setdefault(other, f"see {names[0]}")
+    return {
+        name: (
+            "required" if p.default is inspect.Parameter.empty else _as_typed(p.default),
+            meanings.get(name, mentions.get(name, "")),
+        )
+        for name, p in model_settings_of(model_class).items()
+    }
+
+
+def _bullets(docstring: str | None) -> list[tuple[list[str], str]]:
+    """The bullets "- `a`, `b`: meaning" of a docstring; a meaning may run over several lines."""
+    bullets: list[str] = []
+    inside = False
+    for line in (docstring or "").splitlines():
+        if line.startswith("- `"):
+            bullets.append(line[2:])
+            inside = True
+        elif inside and line.startswith("  "):
+            bullets[-1] += " " + line.strip()
+        else:
+            inside = False
+    split = [bullet.partition(": ") for bullet in bullets]
+    return [([name.strip("` ") for name in names.split(",")], text) for names, _, text in split]
+
+
+def _as_typed(default: Any) -> str:
+    """A default as one would type it after `--set NAME=`."""
+    if isinstance(default, (list, tuple)):
+        return ",".join(map(str, default)) or "[]"
+    return default if isinstance(default, str) else json.dumps(default)

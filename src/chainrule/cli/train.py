@@ -1,0 +1,305 @@
+"""`chainrule train`: from a data set to a run folder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chainrule.cli.model_cards import CARDS
+from chainrule.cli.names import complete_dataset, complete_preset, complete_trainable
+from chainrule.cli.options import AsJson, Overwrite, add_command
+from chainrule.cli.output import Interrupted, print_facts, print_json, say, show
+from chainrule.cli.run_pictures import draw_run
+from chainrule.cli.setting_values import build_model, parse_settings, split_settings
+from chainrule.cli.sources import DataChoice, model_name_of
+from chainrule.errors import ChainruleError, unknown_name
+
+if TYPE_CHECKING:
+    from chainrule.data import Dataset
+    from chainrule.likelihood import LikelihoodModel
+    from chainrule.training import Run
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    add_command(
+        app,
+        train,
+        "chainrule train nade --data digits --out runs/nade",
+        "chainrule train made --data digits --set hidden=500,500 --set epochs=30 --out runs/made",
+        "chainrule train fvsbn --preset paper --out runs/fvsbn",
+        "chainrule train nade --data digits --condition-on-labels --out runs/nade-by-class",
+        "chainrule train made --data my_images.npz --threshold 127 --out runs/mine",
+        "chainrule train --resume --out runs/nade",
+    )
+
+
+def train(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A model's name (see `chainrule models`); not needed with --resume.",
+            autocompletion=complete_trainable,
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="The run folder to make.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="D",
+            help="A data set's name (see `chainrule datasets`) or a path: .npz, .npy, .csv, idx, PNGs.",
+            autocompletion=complete_dataset,
+            show_default=False,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the model (`chainrule models NAME`) or of training: epochs, batch_size, "
+            "learning_rate, weight_decay, warmup_steps, schedule, final_fraction, clip_norm, ema_decay, "
+            "patience, validate_every, precision, device, checkpoint_minutes, seed. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="P",
+            help="A published configuration; --set still changes it.",
+            autocompletion=complete_preset,
+            show_default=False,
+        ),
+    ] = None,
+    condition_on_labels: Annotated[
+        bool, typer.Option("--condition-on-labels", help="Model p(x | class label) instead of p(x).")
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold", help="Own files: 1 where a value is greater than this.", show_default=False
+        ),
+    ] = None,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Own files of grey levels 0-255: draw 0 / 1 anew at each use.")
+    ] = False,
+    levels: Annotated[
+        int | None,
+        typer.Option(
+            "--levels", help="Own files: values a variable can take; 2 if not said.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; bit-equal to a run never stopped.")
+    ] = False,
+    overwrite: Overwrite = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model; the run folder then holds weights, configuration, metrics and pictures.
+
+    The best validation epoch is kept, and the test split is not looked at. Ctrl-C or a crash loses at most
+    some minutes: `chainrule train --resume --out RUN` goes on.
+    """
+    if out is None:
+        raise ChainruleError("--out is missing: name the run folder to make, such as --out runs/nade.")
+    plan = _Plan(model, data, parse_settings(settings or []), preset, condition_on_labels)
+    plan.data_options = {"threshold": threshold, "dynamic": dynamic, "levels": levels}
+    if resume and (out / "config.json").exists():
+        plan.continue_run(out)
+    elif resume and (model is None or (data is None and preset is None)):
+        raise ChainruleError(f"{out} holds no run to resume; give MODEL and --data to start one there.")
+    dataset, network, training = plan.prepare()
+    run, already_finished = _fit(plan, network, dataset, training, out, resume, overwrite, quiet)
+    if already_finished:
+        say(f"{out} is a finished run; there is nothing to resume.")
+        pictures = sorted(path.name for path in out.glob("*.png"))
+    else:
+        pictures = draw_run(run, network, dataset, title=plan.model_name)
+    _report(run, network, plan, pictures, as_json)
+
+
+@dataclass
+class _Plan:
+    """What to train: from the command line, a preset, or the run that is resumed."""
+
+    model: str | None
+    data: str | None
+    values: dict[str, Any]
+    preset: str | None
+    condition_on_labels: bool
+    data_options: dict[str, Any] = field(default_factory=dict)
+    # Of the run to resume:
+    settings: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    choice: DataChoice | None = None
+    members: int = 1
+
+    @property
+    def model_name(self) -> str:
+        """The model, which must be known by now."""
+        if self.model is None:
+            raise ChainruleError(
+                "MODEL is missing: name what to train, such as nade (see `chainrule models`)."
+            )
+        return self.model
+
+    def continue_run(self, folder: Path) -> None:
+        """Take from the run's configuration everything that the command line did not say."""
+        from chainrule.training import Run
+
+        config = Run(folder).config
+        name = model_name_of(config)
+        if self.model not in (None, name):
+            raise ChainruleError(f"{folder} is a run of {name}, not of {self.model}; choose another --out.")
+        self.model = name
+        self.settings, self.training = dict(config["settings"]), dict(config["training"])
+        self.settings.pop("event_shape", None)
+        self.preset = self.preset or (config.get("notes") or {}).get("preset")
+        self.choice = DataChoice.of_run(config)
+
+    def prepare(self) -> tuple[Dataset, LikelihoodModel, dict[str, Any]]:
+        """The data, a fresh model for it, and the settings of training."""
+        from chainrule.models import MODELS
+        from chainrule.training import training_settings
+
+        if self.model_name not in MODELS:
+            raise unknown_name("model", self.model_name, MODELS)
+        if not CARDS[self.model_name].trainable:
+            raise ChainruleError(
+                f"{self.model_name} is made of trained models: see `chainrule evaluate --members`."
+            )
+        self._apply_preset()
+        model_class = MODELS[self.model_name]
+        of_model, of_training = split_settings(model_class, self.values)
+        self.settings |= of_model
+        self.training |= of_training
+        checked = training_settings(self.training)
+        dataset = self._load_data()
+        if self.condition_on_labels:
+            self._condition_on(dataset, model_class)
+        model = build_model(model_class, dataset.event_shape, self.settings, checked.seed)
+        return dataset, model, self.training
+
+    def notes(self) -> dict[str, Any]:
+        """What the run must remember beside settings."""
+        assert self.choice is not None
+        return {"preset": self.preset, "data": self.choice.note()}
+
+    def _apply_preset(self) -> None:
+        from chainrule import presets
+
+        if self.preset is None:
+            return
+        chosen = presets.preset(self.model_name, self.preset)
+        self.members = chosen.members
+        self.data = self.data or (None if self.choice else chosen.data)
+        self.settings = {**chosen.settings, **self.settings}
+        self.training = {**chosen.training, **self.training}
+
+    def _load_data(self) -> Dataset:
+        if self.data is not None:
+            self.choice = DataChoice.given(self.data, **self.data_options)
+        if self.choice is None:
+            raise ChainruleError("--data is missing: name a data set (see `chainrule datasets`) or a file.")
+        return self.choice.load()
+
+    def _condition_on(self, dataset: Dataset, model_class: type[LikelihoodModel]) -> None:
+        from chainrule.cli.setting_values import model_settings_of
+
+        if "context_size" not in model_settings_of(model_class):
+            raise ChainruleError(f"{self.model_name} cannot be conditioned on labels: it takes no context.")
+        if not dataset.labels:
+            raise ChainruleError(f"--condition-on-labels needs class labels, but {dataset.name} has none.")
+        self.settings["context_size"] = 1 + max(int(labels.max()) for labels in dataset.labels.values())
+
+
+def _fit(
+    plan: _Plan,
+    network: LikelihoodModel,
+    dataset: Dataset,
+    training: dict[str, Any],
+    out: Path,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> tuple[Run, bool]:
+    """The run, and whether it had been finished before."""
+    from chainrule.training import Run, fit, training_settings
+
+    if resume and (out / "config.json").exists() and Run(out).is_finished:
+        checked = training_settings(training)
+        run = Run.begin(out, network, dataset, checked, resume=True, overwrite=False, notes={})
+        return run, True
+    try:
+        run = fit(
+            network,
+            dataset,
+            out,
+            resume=resume,
+            overwrite=overwrite,
+            progress=not quiet,
+            notes=plan.notes(),
+            **training,
+        )
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"`chainrule train --resume --out {out}` continues from the last checkpoint."
+        ) from None
+    return run, False
+
+
+def _report(run: Run, network: LikelihoodModel, plan: _Plan, pictures: list[str], as_json: bool) -> None:
+    metrics = run.metrics()
+    best = min((r for r in metrics if "validation_nll" in r), key=lambda r: r["validation_nll"])
+    seconds = metrics[-1]["seconds"]
+    bits = best["validation_nll"] / (network.num_variables * math.log(2))
+    estimated = getattr(network, "order_agnostic", False)
+    if as_json:
+        print_json(
+            {
+                "run": str(run.folder),
+                "model": plan.model_name,
+                "data": run.data_name,
+                "parameters": network.num_parameters,
+                "epochs": metrics[-1]["epoch"],
+                "selected_epoch": best["epoch"],
+                "validation_nll": best["validation_nll"],
+                "validation_bits_per_dim": bits,
+                "validation_is_estimate": estimated,
+                "seconds": seconds,
+                "pictures": pictures,
+            }
+        )
+        return
+    kind = "estimated over orderings" if estimated else "exact"
+    print_facts(
+        [
+            ("run", str(run.folder)),
+            ("model", f"{plan.model_name}, {network.num_parameters:,} parameters"),
+            (
+                "validation",
+                f"{best['validation_nll']:.2f} nats ({kind}), {bits:.4f} bits/dim, epoch {best['epoch']}",
+            ),
+            ("training", f"{metrics[-1]['epoch']} epochs in {seconds:.1f} s"),
+            ("pictures", ", ".join(pictures) or "none"),
+        ]
+    )
+    members = f" --members {plan.members}" if plan.members > 1 else ""
+    context = " --context 7" if network.context_size else ""
+    suffix = "png" if len(network.event_shape) == 3 else "csv"
+    show("\nNext:")
+    show(f"  chainrule evaluate {run.folder}{members}")
+    show(f"  chainrule sample {run.folder} -n 64{context} --out samples.{suffix}")

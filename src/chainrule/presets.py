@@ -1,0 +1,134 @@
+"""Presets: the published configurations, what was published with them, and what was measured here.
+
+A plain dictionary, read without importing torch: `PRESETS[model][name]`. `chainrule train MODEL
+--preset NAME` uses one; every setting can still be changed with `--set`. The papers trained with
+plain gradient ascent or Adagrad; the training settings here are this library's own (AdamW, averaged
+weights), chosen on validation data. The published numbers are test NLL in nats per image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chainrule.errors import ChainruleError, unknown_name
+
+__all__ = ["PRESETS", "Measured", "Preset", "preset"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What this project reached with a preset, on the test split, looked at once.
+
+    - `nll` and `standard_error`: nats per example; `minutes`: training, on the machine that `note` names.
+    """
+
+    nll: float
+    standard_error: float
+    minutes: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A configuration to train, and the results that belong to it.
+
+    - `settings`: arguments of the model; `training`: fields of `TrainingSettings`.
+    - `data`: the data set that the published number is about.
+    - `members`: orderings or masks to mix when evaluating; 1 for the model alone.
+    - `published`: test NLL in nats and `source`, where it stands.
+    - `measured`: this project's own result; None until there is one.
+    """
+
+    data: str
+    published: float
+    source: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    members: int = 1
+    note: str = ""
+    measured: Measured | None = None
+
+    @property
+    def measured_text(self) -> str:
+        """The measured result as people read it."""
+        if self.measured is None:
+            return "not measured yet"
+        m = self.measured
+        return f"{m.nll:.2f} ± {m.standard_error:.2f} nats after {m.minutes:.0f} min"
+
+    def summary(self) -> dict[str, Any]:
+        """Everything in it, as plain values that `json.dumps` accepts."""
+        content = {**vars(self), "settings": dict(self.settings), "training": dict(self.training)}
+        return {**content, "measured": None if self.measured is None else vars(self.measured)}
+
+
+_MNIST = "binarized-mnist"
+_LM2011 = "Larochelle & Murray 2011"
+_MADE = "Germain et al. 2015, table of binarized MNIST"
+_MADE_RECIPE = "the paper: Adagrad, rate 0.01, batches of 300, patience 30; here: AdamW and averaged weights"
+
+_MADE_TRAINING = {"epochs": 100, "batch_size": 100, "learning_rate": 1e-3, "patience": 10}
+
+
+def _made(hidden: list[int], masks: int, published: float) -> Preset:
+    return Preset(
+        data=_MNIST,
+        settings={"hidden": hidden, "activation": "relu", "num_masks": masks},
+        training=_MADE_TRAINING,
+        members=masks,
+        published=published,
+        source=_MADE,
+        note=_MADE_RECIPE,
+    )
+
+
+#: By model, then by name.
+PRESETS: dict[str, dict[str, Preset]] = {
+    "fvsbn": {
+        "paper": Preset(
+            data=_MNIST,
+            training={"epochs": 100, "batch_size": 100, "learning_rate": 1e-3, "patience": 10},
+            published=97.45,
+            source=_LM2011,
+        ),
+    },
+    "nade": {
+        "paper": Preset(
+            data=_MNIST,
+            settings={"hidden": 500},
+            training={"epochs": 100, "batch_size": 100, "learning_rate": 1e-3, "patience": 10},
+            published=88.33,
+            source="the later papers' tables; 88.86 in Larochelle & Murray 2011",
+        ),
+    },
+    "made": {
+        "paper": _made([8000, 8000], masks=32, published=86.64),
+        "paper-1x8000-1mask": _made([8000], masks=1, published=88.40),
+        "paper-1x8000-32masks": _made([8000], masks=32, published=88.04),
+        "paper-2x8000-1mask": _made([8000, 8000], masks=1, published=89.59),
+    },
+    "deep-nade": {
+        "paper": Preset(
+            data=_MNIST,
+            settings={"hidden": [500, 500], "activation": "relu"},
+            training={"epochs": 200, "batch_size": 100, "learning_rate": 1e-3},
+            members=128,
+            published=85.10,
+            source="Uria et al. 2014",
+            note="EoNADE: one network trained for every ordering, evaluated as a mixture of 128 of them",
+        ),
+    },
+}
+
+
+def preset(model: str, name: str) -> Preset:
+    """The preset `name` of `model`; `ChainruleError` with the nearest names if there is none."""
+    known = PRESETS.get(model, {})
+    if not known:
+        with_presets = ", ".join(PRESETS)
+        raise ChainruleError(f"model {model!r} has no presets; these have: {with_presets}")
+    if name not in known:
+        raise unknown_name(f"preset of {model}", name, known)
+    return known[name]

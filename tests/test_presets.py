@@ -1,0 +1,58 @@
+"""The presets: everything in them exists, and the numbers are those of the catalogue."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from data_helpers import one_line_error
+
+from chainrule.cli.setting_values import build_model, split_settings
+from chainrule.data import CATALOGUE
+from chainrule.models import MODELS
+from chainrule.presets import PRESETS, Measured, Preset, preset
+from chainrule.training import training_settings
+
+ALL = [(model, name) for model, presets in PRESETS.items() for name in presets]
+
+
+@pytest.mark.parametrize(("model", "name"), ALL)
+def test_a_preset_can_be_trained(model, name):
+    chosen = preset(model, name)
+    of_model, of_training = split_settings(MODELS[model], {**chosen.settings, **chosen.training})
+    assert of_model == chosen.settings
+    assert training_settings(of_training).epochs == chosen.training["epochs"]
+    small = {**of_model}
+    if isinstance(small.get("hidden"), list):  # the real ones take hundreds of megabytes
+        small["hidden"] = [4] * len(small["hidden"])
+    built = build_model(MODELS[model], (1, 2, 3), small, seed=0)
+    assert chosen.members == 1 or len(built.ensemble(chosen.members).members) == chosen.members
+
+
+@pytest.mark.parametrize(("model", "name"), ALL)
+def test_the_published_number_is_in_the_catalogue_of_data(model, name):
+    chosen = preset(model, name)
+    assert chosen.published in [result.nll for result in CATALOGUE[chosen.data].published]
+
+
+def test_the_published_configurations_are_there():
+    published = {(m, n): preset(m, n).published for m, n in ALL}
+    assert published[("fvsbn", "paper")] == 97.45
+    assert published[("nade", "paper")] == 88.33
+    assert published[("made", "paper")] == 86.64
+    assert published[("deep-nade", "paper")] == 85.10
+    assert preset("nade", "paper").settings["hidden"] == 500
+    assert preset("made", "paper").settings == {"hidden": [8000, 8000], "activation": "relu", "num_masks": 32}
+
+
+def test_what_was_measured_is_said():
+    bare = Preset(data="digits", published=1.0, source="nowhere")
+    assert bare.measured_text == "not measured yet"
+    measured = Preset(data="digits", published=1.0, source="nowhere", measured=Measured(1.234, 0.05, 61.7))
+    assert measured.measured_text == "1.23 ± 0.05 nats after 62 min"
+    assert json.loads(json.dumps(measured.summary()))["measured"]["nll"] == 1.234
+
+
+def test_unknown_presets():
+    one_line_error(lambda: preset("nade", "papre"), "preset of nade", "'paper'")
+    one_line_error(lambda: preset("independent", "paper"), "no presets", "nade")
