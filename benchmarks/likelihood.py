@@ -26,6 +26,7 @@ from machine import RESULTS, header
 import chainrule as cr
 from chainrule.likelihood import LikelihoodModel
 from chainrule.training import Run
+from chainrule.training.batches import evaluation_batches
 
 FOLDER = RESULTS / "likelihood"
 
@@ -63,7 +64,9 @@ def measure(folder: Path, members: int | None, limit: int | None, threads: int) 
     torch.set_num_threads(threads)
     run = Run(folder)
     model, data = cr.load(folder), cr.data.load(run.data_name)
-    x = data.evaluation_split("test")[:limit].float()
+    x = torch.cat(
+        [batch.values for batch in evaluation_batches(model, data, "test", batch_size=None, limit=limit)]
+    )
     start = time.perf_counter()
     result: dict[str, Any] = {"name": folder.name, "data": run.data_name, "split": "test", "examples": len(x)}
     if members:

@@ -355,3 +355,19 @@ def test_demo_makes_what_it_says(tmp_path):
     flagged = {name: group["flagged"] for name, group in result["anomalies"]["groups"].items()}
     assert set(flagged) == {"test digits", "inverted digits", "noise, as much ink"}
     refused(call("demo", "--quick", "--out", out), "already exists", "--overwrite")
+
+
+def test_runs_of_different_orderings_mix_into_one_exact_model(tmp_path):
+    runs = [
+        train_small(tmp_path / ordering, "made", "--set", f"ordering={ordering}")
+        for ordering in ("raster", "spiral")
+    ]
+    succeed("mix", *runs, "--out", tmp_path / "mixture")
+    mixture = chainrule.load(tmp_path / "mixture")
+    x = data.load("digits").test.float()
+    both = torch.stack([chainrule.load(run).log_prob(x) for run in runs])
+    assert torch.allclose(mixture.log_prob(x), both.logsumexp(0) - math.log(2))
+    measured = succeed("evaluate", tmp_path / "mixture", "--json").json
+    assert measured["nll"] == pytest.approx(-mixture.log_prob(x).mean().item(), rel=1e-5)
+    refused(call("mix", *runs, "--out", tmp_path / "mixture"), "already holds")
+    refused(call("mix", runs[0], "--out", tmp_path / "one"), "two or more")

@@ -115,6 +115,16 @@ def test_killed_again_while_resuming(number, unbroken, tmp_path):
     assert_same_run(run, unbroken("masks"))
 
 
+@pytest.mark.parametrize("number", [0, 1, 3, 5, 6, 7, 8])
+def test_killed_while_overwriting_an_earlier_run(number, unbroken, tmp_path):
+    run = tmp_path / "run"
+    assert in_process("plain", run, before_step=4, **EVERY_STEP) == KILLED
+    status = in_process("masks", run, before_change=number, overwrite=True, **EVERY_STEP)
+    assert status == KILLED
+    assert in_process("masks", run, overwrite=True, **EVERY_STEP) == 0
+    assert_same_run(run, unbroken("masks"))
+
+
 def test_killed_at_random_times_again_and_again(unbroken, tmp_path):
     run, rng = tmp_path / "run", random.Random(0)
     for life in range(40):

@@ -26,7 +26,13 @@ from chainrule import saving
 from chainrule.errors import ChainruleError, NonFiniteLossError
 from chainrule.models import FVSBN, MADE, NADE, BayesNet, ChowLiuTree, Independent
 from chainrule.training import Run, TrainingSettings, evaluate, fit, seeded, trainer, training_settings
-from chainrule.training.batches import batches, evaluation_batches, step_generator, step_seed
+from chainrule.training.batches import (
+    batches,
+    evaluation_batches,
+    spread_rows,
+    step_generator,
+    step_seed,
+)
 from chainrule.training.checkpoint import latest_checkpoint
 from chainrule.training.trainer import Trainer, learning_rate_factor
 
@@ -273,7 +279,7 @@ def test_dynamic_data_is_drawn_anew_each_epoch_and_once_for_evaluation():
     assert torch.equal(*draws)
     assert set(draws[0].unique().tolist()) == {0.0, 1.0}
     first = next(evaluation_batches(model, data, "validation", batch_size=500, limit=5)).values
-    assert torch.equal(first, draws[0][:5])
+    assert torch.equal(first, draws[0][spread_rows(len(draws[0]), 5)])
 
 
 def test_streams_of_random_numbers_do_not_coincide():
@@ -670,7 +676,10 @@ def test_evaluate_on_fewer_examples_leaves_the_mode_alone(trained):
     trained.train()
     result = evaluate(trained, data, limit=5)
     assert trained.training
-    expected = trained.eval().nll(data.test[:5], data.labels["test"][:5]).mean().item()
+    rows = spread_rows(len(data.test), 5)
+    assert rows[0] == 0
+    assert rows[-1] == len(data.test) - 1
+    expected = trained.eval().nll(data.test[rows], data.labels["test"][rows]).mean().item()
     assert result.nll == pytest.approx(expected, rel=1e-12)
     assert result.examples == 5
     assert math.isnan(evaluate(trained, data, limit=1).standard_error)
@@ -709,11 +718,11 @@ def test_two_processes_give_the_weights_of_one(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
         "from training_helpers import train_case\n"
-        "train_case('nade', Path(sys.argv[2]), checkpoint_minutes=0.0)\n"
+        "train_case('nade', Path(sys.argv[2]), batch_size=15, checkpoint_minutes=0.0)\n"
         "import torch.distributed as processes\n"
         "Path(sys.argv[2] + str(processes.get_rank())).write_text(str(processes.get_world_size()))\n"
     )
-    train_case("nade", tmp_path / "one")
+    train_case("nade", tmp_path / "one", batch_size=15)  # shares of 8 and 7
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     here = str(Path(__file__).parent)
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}

@@ -323,7 +323,8 @@ class LikelihoodModel(
         expected = (len(noise), self.num_variables, width)
         if tuple(noise.shape) != expected:
             raise ChainruleError(
-                f"expected noise of shape (num_samples, {self.num_variables}, {width}), got {tuple(noise.shape)}."
+                f"expected noise of shape (num_samples, {self.num_variables}, {width}), "
+                f"but got {tuple(noise.shape)}."
             )
         return noise.to(device=reference.device, dtype=reference.dtype)
 

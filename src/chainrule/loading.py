@@ -27,7 +27,8 @@ def load(source: str | Path, **hub_options: Any) -> LikelihoodModel:
     classes = {cls.__name__: cls for cls in MODELS.values()}
     if name not in classes:
         raise ChainruleError(
-            f"{source} holds a {name}, which is no model of this library; load it with {name}.from_pretrained."
+            f"{source} holds a {name}, which is no model of this library; "
+            f"load it with {name}.from_pretrained."
         )
     model: LikelihoodModel = classes[name].from_pretrained(str(folder))
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from chainrule.cli.model_cards import CARDS
 from chainrule.cli.names import SPLITS
 from chainrule.cli.options import AsJson, DataOption, RunArgument, add_command
 from chainrule.cli.output import counting, print_facts, print_json, print_table, show
-from chainrule.cli.sources import OpenedModel, open_model, spread_rows
+from chainrule.cli.sources import OpenedModel, open_model
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
@@ -62,15 +61,13 @@ def evaluate(
     opened = open_model(run)
     dataset = opened.data(data)
     available = len(dataset.split(split))
-    if limit is not None and limit < available:
-        dataset = _part_of(dataset, split, limit)
     model = opened.mixture(members)
     from chainrule import training
 
     began = time.perf_counter()
     with counting("evaluating") as on_batch:
         batch = 500 if members == 1 else 100
-        result = training.evaluate(model, dataset, split, on_batch=on_batch, batch_size=batch)
+        result = training.evaluate(model, dataset, split, on_batch=on_batch, batch_size=batch, limit=limit)
     published = published_for(opened.name, dataset) if split == "test" else []
     content = {
         "run": run,
@@ -83,16 +80,6 @@ def evaluate(
         "preset": _preset_result(opened, dataset.name),
     }
     print_json(content) if as_json else _show(content)
-
-
-def _part_of(dataset: Dataset, split: str, count: int) -> Dataset:
-    """The data set with so many rows of one split, spread evenly, drawn as in the whole split if dynamic."""
-    rows = spread_rows(len(dataset.split(split)), count)
-    part: dict[str, Any] = {split: dataset.evaluation_split(split)[rows], "dynamic": False}
-    if split in dataset.labels:
-        part["labels"] = {split: dataset.labels[split][rows]}
-    others = {name: None for name in SPLITS if name != split}
-    return replace(dataset, **{"labels": {}, **others, **part})
 
 
 def published_for(model: str, data: Dataset) -> list[PublishedResult]:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from chainrule._version import __version__
-from chainrule.cli import browse, demo, evaluate, sample, score, train
+from chainrule.cli import browse, demo, evaluate, mix, sample, score, train
 from chainrule.cli.options import examples, help_text
 from chainrule.cli.output import Interrupted
 from chainrule.errors import ChainruleError
@@ -38,7 +38,7 @@ app = typer.Typer(
         "chainrule sample runs/nade -n 64 --out samples.png",
     ),
 )
-for _module in (demo, browse, train, evaluate, sample, score):
+for _module in (demo, browse, train, evaluate, sample, score, mix):
     _module.register(app)
 
 

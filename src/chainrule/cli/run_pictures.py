@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.cli.sources import spread_rows
-
 if TYPE_CHECKING:
     from chainrule.data import Dataset
     from chainrule.likelihood import LikelihoodModel
@@ -69,6 +67,8 @@ def draw_conditionals(model: Any, data: Dataset, path: Path, *, title: str) -> P
     from chainrule import report
 
     split = "test" if data.test is not None else "validation"
+    from chainrule.training.batches import spread_rows
+
     rows = spread_rows(len(data.split(split)), _SHOWN)
     x = data.evaluation_split(split)[rows].float()
     context = data.labels[split][rows] if model.context_size else None

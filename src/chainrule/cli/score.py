@@ -14,7 +14,7 @@ from chainrule.cli.names import SPLITS, complete_dataset
 from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
 from chainrule.cli.output import counting, print_json, say, show
 from chainrule.cli.run_pictures import is_image
-from chainrule.cli.sources import OpenedModel, open_model, parse_context, spread_rows
+from chainrule.cli.sources import OpenedModel, open_model, parse_context
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
@@ -200,6 +200,8 @@ def _write(scores: _Scores, per_dim: float, values: Tensor, out: Path, title: st
     if suffix == ".csv":
         report.write_file(out, _csv(scores, per_dim).encode(), overwrite=overwrite)
     elif suffix == ".png":
+        from chainrule.training.batches import spread_rows
+
         rows = spread_rows(len(values), _DRAWN)
         report.save_surprise_maps(
             values[rows],

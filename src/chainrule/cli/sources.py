@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from chainrule.data import Dataset
     from chainrule.likelihood import LikelihoodModel
 
-__all__ = ["DataChoice", "OpenedModel", "model_name_of", "open_model", "parse_context", "spread_rows"]
+__all__ = ["DataChoice", "OpenedModel", "model_name_of", "open_model", "parse_context"]
 
 _HUB = "hub:"
 
@@ -142,17 +140,6 @@ def parse_context(text: str | None) -> Any:
         raise ChainruleError(
             f"--context {text!r} is neither a class label, such as 7, nor numbers with commas between."
         ) from None
-
-
-def spread_rows(total: int, count: int) -> Tensor:
-    """`count` row numbers (or all, if there are fewer) spread evenly over `total` rows, `(count,)`.
-
-    The first rows would not do: the test images of binarized-mnist, for one, are sorted by digit, and
-    the first thousand are all zeros.
-    """
-    import torch
-
-    return torch.linspace(0, total - 1, min(count, total)).round().long()
 
 
 def _class_names() -> dict[str, str]:

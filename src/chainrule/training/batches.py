@@ -13,7 +13,15 @@ from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
 from chainrule.training.settings import TrainingSettings
 
-__all__ = ["Batch", "batches", "check_fits", "evaluation_batches", "step_generator", "step_seed"]
+__all__ = [
+    "Batch",
+    "batches",
+    "check_fits",
+    "evaluation_batches",
+    "spread_rows",
+    "step_generator",
+    "step_seed",
+]
 
 # Distinct streams of random numbers from one seed.
 _ORDER, _STEP, _BINARIZE, _GLOBAL = 1, 2, 3, 4
@@ -111,12 +119,19 @@ def batches(
 def evaluation_batches(
     model: LikelihoodModel, data: Dataset, split: str, *, batch_size: int | None, limit: int | None = None
 ) -> Iterator[Batch]:
-    """A split in its own order; dynamic data is drawn once, always the same."""
-    values, dtype = data.evaluation_split(split)[:limit], model._reference.dtype
-    size = batch_size or len(values)
-    for start in range(0, len(values), size):
-        rows = slice(start, min(start + size, len(values)))
+    """A split in its own order, or `limit` of its rows; dynamic data is drawn once, always the same."""
+    values, dtype = data.evaluation_split(split), model._reference.dtype
+    chosen = spread_rows(len(values), len(values) if limit is None else limit)
+    for rows in torch.split(chosen, batch_size or len(chosen)):
         yield Batch(values[rows].to(dtype), _context(model, data, split, rows))
+
+
+def spread_rows(total: int, count: int) -> Tensor:
+    """`count` row numbers (or all, if there are fewer) spread evenly over `total` rows, `(count,)`.
+
+    The first rows of a published split need not be typical: those of binarized MNIST are all zeros.
+    """
+    return torch.linspace(0, total - 1, min(count, total), dtype=torch.float64).round().long()
 
 
 def _context(model: LikelihoodModel, data: Dataset, split: str, rows: Tensor | slice) -> Tensor | None:

@@ -47,7 +47,7 @@ def evaluate(
 ) -> Evaluation:
     """Exact NLL of a split of `data`, in the model's dtype, averaged in float64.
 
-    - `limit`: only the first so many examples.
+    - `limit`: only so many examples, spread evenly over the split.
     - `on_batch`: called with (examples done, examples in all) after each batch.
 
     The model is evaluated in evaluation mode and left in the mode it was in. Raises `ChainruleError`
@@ -62,7 +62,7 @@ def evaluate(
     model.eval()
     try:
         for batch in evaluation_batches(model, data, split, batch_size=batch_size, limit=limit):
-            scores.append(-model.log_prob(batch.values, batch.context).double())
+            scores.append(-model.log_prob(batch.values, batch.context).cpu().double())
             done += len(batch.values)
             if on_batch is not None:
                 on_batch(done, total)

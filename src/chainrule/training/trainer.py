@@ -37,7 +37,7 @@ def validate(model: LikelihoodModel, data: Dataset) -> float:
     total, count = 0.0, 0
     for batch in evaluation_batches(model, data, "validation", batch_size=500):
         batch = batch.to(device)
-        total += model.validation_loss(batch.values, batch.context).double().sum().item()
+        total += model.validation_loss(batch.values, batch.context).cpu().double().sum().item()
         count += len(batch.values)
     return total / count
 
@@ -90,7 +90,9 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
-        self.loss, self.prepared_optimizer = accelerator.prepare(_Loss(model), self.optimizer)
+        # The optimizer needs no wrapper: nothing is accumulated or scaled, and Accelerate's looks for
+        # another optimizer library on the import path twice a step.
+        self.loss = accelerator.prepare(_Loss(model))
         # After `prepare`, which gives every process the main one's weights.
         self.average = deepcopy(model).eval().requires_grad_(False)
         pairs = zip(self.average.parameters(), model.parameters(), strict=True)
@@ -151,10 +153,10 @@ class Trainer:
         with torch.enable_grad():  # whatever the caller's mode
             loss = self.loss(batch.to(self.device), step_generator(seed, step, process))
             self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         value = self._checked(loss.detach(), norm)
-        self.prepared_optimizer.step()
-        self.prepared_optimizer.zero_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         self._average_weights()
         return value
 
@@ -162,7 +164,7 @@ class Trainer:
         """The loss over all processes, if it and the gradient are finite: before any weight is touched."""
         if self.accelerator.num_processes > 1:
             loss = self.accelerator.reduce(loss, "mean")
-        value, size = torch.stack([loss.double(), norm.double()]).tolist()  # one wait for the device
+        value, size = torch.stack([loss, norm.to(loss)]).tolist()  # one wait for the device
         if not math.isfinite(value):
             raise self._non_finite(f"the loss became {value}", self.at.step + 1)
         if not math.isfinite(size):
