@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
         "chainrule train made --data digits --set hidden=500,500 --set epochs=30 --out runs/made",
         "chainrule train fvsbn --preset paper --out runs/fvsbn",
         "chainrule train nade --data digits --condition-on-labels --out runs/nade-by-class",
+        "chainrule train nade --data digits --set ordering=learned --out runs/nade-learned",
         "chainrule train made --data my_images.npz --threshold 127 --out runs/mine",
         "chainrule train --resume --out runs/nade",
     )
@@ -190,8 +191,23 @@ class _Plan:
         dataset = self._load_data()
         if self.condition_on_labels:
             self._condition_on(dataset, model_class)
+        self._learn_ordering(dataset)
         model = build_model(model_class, dataset.event_shape, self.settings, checked.seed)
         return dataset, model, self.training
+
+    def _learn_ordering(self, dataset: Dataset) -> None:
+        """Two orderings that need the data: the best of several on validation data, and a greedy one."""
+        from chainrule.orderings import greedy_entropy_ordering
+
+        asked = self.settings.get("ordering")
+        if asked == "greedy":
+            self.settings["ordering"] = greedy_entropy_ordering(dataset.split("train")).spec
+        elif asked == "learned":
+            from chainrule.training import learn_ordering
+
+            say("learning an ordering: the validation NLL of an FVSBN in each")
+            learned = learn_ordering(dataset, on_candidate=lambda name, nll: say(f"  {name}: {nll:.2f} nats"))
+            self.settings["ordering"] = learned.ordering.spec
 
     def notes(self) -> dict[str, Any]:
         """What the run must remember beside settings."""
