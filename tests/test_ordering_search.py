@@ -26,10 +26,18 @@ def exclusive_or_first() -> data.Dataset:
 def test_the_chosen_ordering_is_the_best_candidate_and_never_worse_than_raster():
     dataset = exclusive_or_first()
     xor_last = Ordering((1, 2, 3, 0))
-    learned = learn_ordering(dataset, {"xor last": xor_last}, epochs=60, learning_rate=0.1)
+    learned = learn_ordering(
+        dataset,
+        {"xor last": xor_last},
+        epochs=400,
+        learning_rate=0.3,
+        batch_size=600,
+        warmup_steps=10,
+        validate_every=400,
+    )
     assert set(learned.validation_nll) == {"xor last", "raster"}
-    assert learned.validation_nll["xor last"] == pytest.approx(2 * math.log(2), abs=0.05)
-    assert learned.validation_nll["raster"] == pytest.approx(3 * math.log(2), abs=0.05)
+    assert learned.validation_nll["xor last"] == pytest.approx(2 * math.log(2), abs=0.1)
+    assert learned.validation_nll["raster"] == pytest.approx(3 * math.log(2), abs=0.1)
     assert learned.ordering == xor_last
 
 
