@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from chainrule.models import FVSBN, NADE, DeepNADE
-from chainrule.models.nade import _NADELogits
+from chainrule.models.nade import _nade_logits
 from chainrule.testing import all_examples
 
 
@@ -72,12 +72,15 @@ def test_gradients_agree_with_finite_differences():
     x = values("real", (2, 31)).requires_grad_()
     start = values("real", (2, 3)).requires_grad_()
     arguments = (x, start, model.weight, model.output_weight)
-    assert torch.autograd.gradcheck(_NADELogits.apply, arguments)
+    assert torch.autograd.gradcheck(_nade_logits, arguments)
 
 
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
-def test_the_hidden_activations_of_a_batch_are_not_kept(kind):
-    """All n x d of them would be batch * n * d numbers; kept is one pre-activation per 28 variables."""
+@pytest.mark.parametrize(("kind", "share"), [("sparse", 0.06), ("dense", 0.05)])
+def test_the_hidden_activations_of_a_batch_are_not_kept(kind, share):
+    """All n x d of them would be batch * n * d numbers.
+
+    Kept are those that change (5 % here), or, where most do, one pre-activation per 28 variables.
+    """
     batch, n, d = 16, 784, 64
     model = NADE((n,), hidden=d).double()
     kept: list[torch.Tensor] = []
@@ -91,7 +94,7 @@ def test_the_hidden_activations_of_a_batch_are_not_kept(kind):
     own = {p.data_ptr() for p in model.parameters()}
     numbers = sum(tensor.numel() for tensor in kept if tensor.data_ptr() not in own)
     assert numbers > 0
-    assert numbers < batch * n * d / 20
+    assert numbers < batch * n * d * share
     logits.sum().backward()
 
 

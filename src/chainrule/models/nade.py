@@ -30,6 +30,9 @@ __all__ = ["NADE"]
 #: Variables between two kept pre-activations; memory of a batch is about (n/28 + 28) x d floats a row.
 _CHUNK = 28
 
+#: Up to this share of values that are not 0, the changes of the hidden state are kept for the backward pass.
+_SPARSE = 0.2
+
 
 class NADE(AutoregressiveModel):
     """NADE with one hidden layer of `hidden` sigmoid units, for binary variables.
@@ -139,111 +142,140 @@ class _NADELogits(torch.autograd.Function):
     The hidden state of a row changes only where x_j != 0. So the variables are cut into segments
     that end where some row changes: within a segment one product serves all its variables, and at
     its end only the rows that change are updated. For binary images that is an eighth of the
-    sigmoids. The backward pass recomputes chunk by chunk from kept pre-activations and walks each
-    chunk in reverse, undoing the changes from a log.
+    sigmoids. The backward pass walks the segments in reverse and undoes the changes from a log: kept
+    from the forward pass where few rows change, else recomputed chunk by chunk.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, start: Tensor, weight: Tensor, output_weight: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, start: Tensor, weight: Tensor, output_weight: Tensor, for_backward: bool
+    ) -> Tensor:
         segments = _Segments(x)
         logits = x.new_empty(x.shape[1], len(x))  # (n, batch)
+        logits_of, outputs_of = segments.split(logits), segments.split(output_weight)
+        entering = weight[segments.last].unbind()
         preactivation = start.clone()
         hidden = torch.sigmoid(preactivation)
-        kept = []
-        for chunk in segments.chunks():
-            kept.append(preactivation.clone())
-            for first, last, rows, values in chunk:
-                torch.mm(output_weight[first:last], hidden.T, out=logits[first:last])
-                _advance(preactivation, hidden, rows, values, weight[last - 1])
+        hidden_columns = hidden.T
+        kept: list[Tensor] = []
+        log: list[Tensor] = []
+        for chunk in segments.chunks:
+            if for_backward and not segments.are_sparse:
+                kept.append(preactivation.clone())
+            for k in chunk:
+                torch.mm(outputs_of[k], hidden_columns, out=logits_of[k])
+                rows = segments.rows[k]
+                if for_backward and segments.are_sparse:
+                    log.append(hidden.index_select(0, rows))
+                _advance(preactivation, hidden, rows, segments.values[k], entering[k])
         ctx.segments = segments
-        ctx.save_for_backward(weight, output_weight, *kept)
+        ctx.save_for_backward(weight, output_weight, hidden, *(log if segments.are_sparse else kept))
         return logits.T
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_logits: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
-        weight, output_weight, *kept = ctx.saved_tensors
+    def backward(ctx: Any, grad_logits: Tensor) -> tuple[Tensor | None, ...]:
+        weight, output_weight, hidden, *kept = ctx.saved_tensors
+        segments: _Segments = ctx.segments
+        hidden = hidden.clone()
         gradient = grad_logits.T.contiguous()  # (n, batch)
+        grad_output_weight = torch.empty_like(output_weight)
+        grad_entering = torch.zeros_like(hidden[:1]).repeat(len(segments.last), 1)
         grad_x = torch.zeros_like(gradient) if ctx.needs_input_grad[0] else None
-        grad_weight, grad_output_weight = torch.zeros_like(weight), torch.empty_like(output_weight)
-        grad_start = torch.zeros_like(kept[0])  # of the pre-activation, summed over later variables
-        grad_hidden = torch.zeros_like(kept[0])  # of the present hidden state, not yet passed on
-        chunks = list(ctx.segments.chunks())
-        for chunk, preactivation in zip(reversed(chunks), reversed(kept), strict=True):
-            hidden = torch.sigmoid(preactivation)
-            preactivation = preactivation.clone()
-            undo = [
-                _advance(preactivation, hidden, rows, values, weight[last - 1])
-                for _, last, rows, values in chunk
-            ]
-            for (first, last, rows, values), before in zip(reversed(chunk), reversed(undo), strict=True):
+        grad_start = torch.zeros_like(hidden)  # of the pre-activation, summed over later variables
+        grad_hidden = torch.zeros_like(hidden)  # of the present hidden state, not yet passed on
+        gradient_of, outputs_of = segments.split(gradient), segments.split(output_weight)
+        grad_outputs_of, grad_entering_of = segments.split(grad_output_weight), grad_entering.unbind()
+        entering = weight[segments.last].unbind()
+        for number, chunk in reversed(list(enumerate(segments.chunks))):
+            if segments.are_sparse:
+                log = [kept[k] for k in chunk]
+            else:
+                log = _replay(segments, chunk, kept[number].clone(), hidden, entering)
+            for k, before in zip(reversed(chunk), reversed(log), strict=True):
+                rows = segments.rows[k]
                 if grad_x is not None:
-                    _pass_on(grad_start, grad_hidden, hidden, ctx.segments.all_rows)
-                    torch.mv(grad_start, weight[last - 1], out=grad_x[last - 1])
+                    _pass_on(grad_start, grad_hidden, hidden, segments.all_rows)
+                    torch.mv(grad_start, entering[k], out=grad_x[segments.last[k]])
                 if len(rows):
                     changed = _pass_on(grad_start, grad_hidden, hidden, rows)
-                    torch.mv(changed.T, values, out=grad_weight[last - 1])
+                    torch.mv(changed.T, segments.values[k], out=grad_entering_of[k])
                     hidden.index_copy_(0, rows, before)
-                torch.mm(gradient[first:last], hidden, out=grad_output_weight[first:last])
-                grad_hidden.addmm_(gradient[first:last].T, output_weight[first:last])
-        _pass_on(grad_start, grad_hidden, hidden, ctx.segments.all_rows)
-        return None if grad_x is None else grad_x.T, grad_start, grad_weight, grad_output_weight
+                torch.mm(gradient_of[k], hidden, out=grad_outputs_of[k])
+                grad_hidden.addmm_(gradient_of[k].T, outputs_of[k])
+        _pass_on(grad_start, grad_hidden, hidden, segments.all_rows)
+        grad_weight = torch.zeros_like(weight).index_copy_(0, segments.last, grad_entering)
+        return None if grad_x is None else grad_x.T, grad_start, grad_weight, grad_output_weight, None
 
 
 def _nade_logits(x: Tensor, start: Tensor, weight: Tensor, output_weight: Tensor) -> Tensor:
     """V_i . h_i for all i, `(batch, n)`; `x` `(batch, n)`, `start` `(batch, d)`, weights `(n, d)`."""
-    logits: Tensor = _NADELogits.apply(x, start, weight, output_weight)  # type: ignore[no-untyped-call]
+    for_backward = torch.is_grad_enabled()
+    logits: Tensor = _NADELogits.apply(x, start, weight, output_weight, for_backward)  # type: ignore[no-untyped-call]
     return logits
 
 
-Segment = tuple[int, int, Tensor, Tensor]
-
-
 class _Segments:
-    """Where the rows of a batch change: runs of variables [first, last), and what the last one does.
+    """Where the rows of a batch change: runs of variables, and what the last one of each does.
 
-    Each segment is (first, last, rows, values): the rows whose variable `last - 1` is not 0, and
-    its values there. Where x needs a gradient every variable ends a segment.
+    - `last`: `(K,)`, the last variable of each segment; where x needs a gradient, every variable.
+    - `rows`, `values`: for each segment, the rows whose variable `last` is not 0, and its values there.
+    - `chunks`: segment numbers in groups of about `_CHUNK` variables.
+    - `are_sparse`: whether so few rows change that a log of all changes is small.
     """
 
     def __init__(self, x: Tensor) -> None:
         columns = x.detach().T.contiguous()
         variables, rows = columns.nonzero(as_tuple=True)
         counts = torch.bincount(variables, minlength=len(columns)).tolist()
-        self.rows = torch.split(rows, counts)
-        self.values = torch.split(columns[variables, rows], counts)
-        self.ends = [
-            i + 1 for i, count in enumerate(counts) if count or x.requires_grad or i + 1 == len(counts)
-        ]
+        final = len(counts) - 1
+        last = [i for i, count in enumerate(counts) if count or x.requires_grad or i == final]
+        rows_of, values_of = torch.split(rows, counts), torch.split(columns[variables, rows], counts)
+        self.rows, self.values = [rows_of[i] for i in last], [values_of[i] for i in last]
+        self.last = torch.tensor(last, device=x.device)
+        self.lengths = [i - before for before, i in zip([-1, *last], last, strict=False)]
+        self.are_sparse = len(rows) <= _SPARSE * x.numel()
         self.all_rows = torch.arange(len(x), device=x.device)
+        self.chunks: list[list[int]] = []
+        for k, i in enumerate(last):
+            if not self.chunks or i - last[self.chunks[-1][0]] >= _CHUNK:
+                self.chunks.append([])
+            self.chunks[-1].append(k)
 
-    def chunks(self) -> list[list[Segment]]:
-        """The segments in groups of about `_CHUNK` variables."""
-        groups: list[list[Segment]] = []
-        first = 0
-        for last in self.ends:
-            if not groups or last - groups[-1][0][0] > _CHUNK:
-                groups.append([])
-            groups[-1].append((first, last, self.rows[last - 1], self.values[last - 1]))
-            first = last
-        return groups
+    def split(self, of_variables: Tensor) -> tuple[Tensor, ...]:
+        """Views of a tensor `(n, ...)`, one for the variables of each segment."""
+        return torch.split(of_variables, self.lengths)
 
 
-def _advance(preactivation: Tensor, hidden: Tensor, rows: Tensor, values: Tensor, weight: Tensor) -> Tensor:
-    """Let one variable enter the hidden state, in place; returns what the changed rows held before."""
-    before = hidden.index_select(0, rows)
+def _advance(preactivation: Tensor, hidden: Tensor, rows: Tensor, values: Tensor, weight: Tensor) -> None:
+    """Let one variable enter the hidden state of the rows where it is not 0, in place."""
     if len(rows):
         changed = preactivation.index_select(0, rows).addr_(values, weight)
         preactivation.index_copy_(0, rows, changed)
-        hidden.index_copy_(0, rows, torch.sigmoid_(changed))
-    return before
+        hidden.index_copy_(0, rows, changed.sigmoid_())
+
+
+def _replay(
+    segments: _Segments, chunk: list[int], preactivation: Tensor, hidden: Tensor, entering: tuple[Tensor, ...]
+) -> list[Tensor]:
+    """Run a chunk forward again from its pre-activation; `hidden` becomes the state at its end.
+
+    Returns, for each segment, what its changing rows held before the change.
+    """
+    torch.sigmoid(preactivation, out=hidden)
+    log = []
+    for k in chunk:
+        log.append(hidden.index_select(0, segments.rows[k]))
+        _advance(preactivation, hidden, segments.rows[k], segments.values[k], entering[k])
+    return log
 
 
 def _pass_on(grad_start: Tensor, grad_hidden: Tensor, hidden: Tensor, rows: Tensor) -> Tensor:
     """Move the gradient waiting at these rows' hidden state through the sigmoid; returns their new sum."""
     h = hidden.index_select(0, rows)
-    waiting = grad_hidden.index_select(0, rows)
-    changed = grad_start.index_select(0, rows).addcmul_(waiting, h - h * h)
+    through = grad_hidden.index_select(0, rows).mul_(h)
+    through.addcmul_(through, h, value=-1)  # g h (1 - h)
+    changed = grad_start.index_select(0, rows).add_(through)
     grad_start.index_copy_(0, rows, changed)
     grad_hidden.index_fill_(0, rows, 0.0)
     return changed

@@ -1,0 +1,65 @@
+"""What the README prints is run: its Python as it stands, its commands on the small embedded digits."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import succeed, train_small
+
+from chainrule import data
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = re.findall(r"^    (chainrule .*)$", README, flags=re.MULTILINE)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def test_the_python_of_the_readme_runs_as_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in python_blocks():
+        exec(compile(block, "README.md", "exec"), names)
+    assert (tmp_path / "runs" / "nade" / "model.safetensors").exists()
+
+
+def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("images.npy", data.load("digits").test.numpy())
+    for ordering in ("raster", "hilbert"):
+        train_small(tmp_path / "runs" / f"made-{ordering}", "made", "--set", f"ordering={ordering}")
+    printed = commands()
+    assert [words[0] for words in printed] == ["train", "evaluate", "sample", "score", "mix", "models"]
+    for words in printed:
+        text = shlex.join(words).replace(
+            "--data binarized-mnist --preset paper", "--data digits --set epochs=1"
+        )
+        succeed(*shlex.split(text))
+    assert (tmp_path / "samples.png").exists()
+    assert (tmp_path / "scores.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_between_pages_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in t]
+    missing = [t for t in targets if not ((ROOT / page).parent / t).exists()]
+    assert not missing
+
+
+def test_the_make_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^    make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
