@@ -1,4 +1,4 @@
-"""A masked feed-forward network run one input after another, each weight used exactly once.
+"""A masked feed-forward network run one input after another, or one block of inputs after another.
 
 A unit numbered m is final once the first m inputs are known. With the units sorted by number, what is
 known after t inputs is a leading part of every layer. So each step computes a few new units from
@@ -20,6 +20,9 @@ _BLOCK = 28
 
 #: f(pre-activation, the same units one layer below or None).
 Activate = Callable[[Tensor, Tensor | None], Tensor]
+
+#: f(parameters of the inputs first..last - 1, first, last) -> their values.
+Draw = Callable[[Tensor, int, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,65 @@ class MaskedStepper:
             params = torch.addmm(params, self.inputs[:, recent], self.direct_weight[outputs, recent].T)
         self.position += 1
         return params
+
+    def settle_block(self, draw: Draw) -> Tensor:
+        """Draw the values of the next block of inputs together; returns them, `(batch, block)`.
+
+        - `draw`: from the parameters `(batch, block, num_params)` of inputs `first..last - 1` to their
+          values, deterministically: `draw(params, first, last)`.
+
+        The values are the fixed point of drawing all of them from what the guess before implies. Input
+        by input it becomes the value that steps would give, and then stays; a few sweeps over small
+        matrices replace a loop over the inputs. To be used from the first input on, without `step`.
+        """
+        self._begin_block()
+        first = self.position
+        last = min(first + _BLOCK, self.num_inputs)
+        weights = self._weights_within(first, last)
+        values = self.inputs[:, first:last]
+        while True:
+            updated = draw(self._params_within(weights, values, first, last), first, last)
+            if torch.equal(updated, values):
+                break
+            values = updated
+        self.inputs[:, first:last] = values
+        self.position = last
+        return values
+
+    def _weights_within(self, first: int, last: int) -> list[Tensor]:
+        """Masked weights from the inputs and units of a block to its units and outputs, bottom up.
+
+        The last one is of the outputs, with the direct weights from the block's inputs to its right.
+        """
+        numbers = torch.arange(first, last, device=self.inputs.device)
+        below, columns = numbers + 1, slice(first, last)  # an input is heard from the next number on
+        weights = []
+        for layer, final in zip(self.layers, self.final, strict=True):
+            units = slice(final[first], final[last])
+            degrees = layer.degrees[units]
+            weights.append(layer.weight[units, columns] * (below <= degrees[:, None]))
+            below, columns = degrees, units
+        outputs = slice(first * self.num_params, last * self.num_params)
+        heard_by = numbers.repeat_interleave(self.num_params)[:, None]
+        into_outputs = []
+        if self.layers:
+            into_outputs.append(self.output_weight[outputs, columns] * (below <= heard_by))
+        if self.direct_weight is not None:
+            into_outputs.append(self.direct_weight[outputs, first:last] * (numbers < heard_by))
+        return [*weights, torch.cat(into_outputs, dim=1)]
+
+    def _params_within(self, weights: list[Tensor], values: Tensor, first: int, last: int) -> Tensor:
+        """Parameters of a block's inputs if `values` were their values, `(batch, block, num_params)`."""
+        below = values
+        for index, (pending, final) in enumerate(zip(self.pending, self.final, strict=True)):
+            z = torch.addmm(pending, below, weights[index].T)
+            below = self.activate(z, below if self.residual and index else None)
+            self.hidden[index][:, final[first] : final[last]] = below
+        heard = [below] if self.layers else []
+        if self.direct_weight is not None:
+            heard.append(values)
+        params = torch.addmm(self.pending_params, torch.cat(heard, dim=1), weights[-1].T)
+        return params.view(self.batch_size, last - first, self.num_params)
 
     def _begin_block(self) -> None:
         """Add what is known by now to every unit and output of the coming block."""
