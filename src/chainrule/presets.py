@@ -98,7 +98,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
     "fvsbn": {
         "paper": Preset(
             data=_MNIST,
-            training={"epochs": 40, "batch_size": 100, "learning_rate": 1e-2},
+            # Adam's usual epsilon fits rare pixels as eagerly as common ones, and overfits by 3 nats.
+            training={"epochs": 25, "batch_size": 100, "learning_rate": 5e-2, "adam_epsilon": 1e-2},
             published=97.45,
             source=_LM2011,
         ),

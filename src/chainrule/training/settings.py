@@ -20,6 +20,9 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(100, ge=1, description="examples per update, over all devices together")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
+    adam_epsilon: float = Field(
+        1e-8, gt=0, description="epsilon of AdamW; larger ones (1e-2) come near plain gradient descent"
+    )
     warmup_steps: int = Field(100, ge=0, description="updates over which the learning rate rises linearly")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="how the learning rate falls after warm-up, to final_fraction of its peak"

@@ -88,7 +88,11 @@ class Trainer:
         model.train().to(self.device)
         self.parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+            self.parameters,
+            lr=settings.learning_rate,
+            eps=settings.adam_epsilon,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
         # The optimizer needs no wrapper: nothing is accumulated or scaled, and Accelerate's looks for
         # another optimizer library on the import path twice a step.
