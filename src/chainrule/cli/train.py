@@ -70,7 +70,8 @@ def train(
             metavar="NAME=VALUE",
             help="A setting of the model (`chainrule models NAME`) or of training: epochs, batch_size, "
             "learning_rate, weight_decay, adam_epsilon, warmup_steps, schedule, final_fraction, clip_norm, "
-            "ema_decay, patience, validate_every, precision, device, checkpoint_minutes, seed. May be repeated.",
+            "ema_decay, patience, validate_every, precision, device, checkpoint_minutes, seed. "
+            "May be repeated.",
             show_default=False,
         ),
     ] = None,
