@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
+import re
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ def plain_made(hidden: tuple[int, ...]) -> nn.Module:
 
 
 def library_loss(model: NADE | MADE) -> Callable[[Tensor], Tensor]:
-    return lambda x: -model.log_prob(x).mean()
+    return lambda x: model.training_loss(x, None, torch.Generator()).mean()
 
 
 def plain_loss(model: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -110,13 +111,18 @@ def images(count: int) -> Tensor:
         return (torch.rand(count, N) < 0.13).float()
 
 
-def measure(name: str, steps: int, threads: int, queue: Any) -> None:
+def peak_mib() -> float:
+    """Peak resident memory of this process, from Linux; getrusage would inherit the parent's peak."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024
+
+
+def measure(name: str, x: Tensor, steps: int, threads: int, queue: Any) -> None:
     """Run one case in this process and report seconds a step and peak memory."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    batch, build = CASES[name]
-    x = images(batch)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    _, build = CASES[name]
+    before = peak_mib()
     model, loss_of = build()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     times = []
@@ -127,15 +133,16 @@ def measure(name: str, steps: int, threads: int, queue: Any) -> None:
         optimizer.zero_grad()
         if step >= 2:
             times.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    queue.put((statistics.median(times), (peak - before) / 1024, peak / 1024))
+    peak = peak_mib()
+    queue.put((statistics.median(times), peak - before, peak))
 
 
 def run_alone(name: str, steps: int, threads: int) -> dict[str, Any]:
     """One case in a fresh process, so that its peak memory is its own."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    process = context.Process(target=measure, args=(name, steps, threads, queue))
+    # The images are read here: reading a whole data set would be the child's peak of memory.
+    process = context.Process(target=measure, args=(name, images(CASES[name][0]), steps, threads, queue))
     process.start()
     seconds, added, peak = queue.get()
     process.join()

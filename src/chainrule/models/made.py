@@ -121,7 +121,8 @@ class MADE(AutoregressiveModel):
             if index == 0 and self.context_to_hidden is not None:
                 z = z + self.context_to_hidden(context)
             h = self._activate(z, h if self.residual and index else None)
-            h = nn.functional.dropout(h, self.dropout, self.training)
+            if self.dropout and self.training:  # even at rate 0 it would draw from the global generator
+                h = nn.functional.dropout(h, self.dropout)
         params: Tensor = self.output(h if self.hidden else h[:, :0], self._output_mask)
         if self.input_to_output is not None:
             params = params + self.input_to_output(x, self._direct_mask)
