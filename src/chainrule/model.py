@@ -124,6 +124,14 @@ class AutoregressiveModel(LikelihoodModel):
 
     # ---------------------------------------------------------------- layout
 
+    def conditional_at(self, position: int) -> Conditional:
+        """The family of the variable at a place of the ordering."""
+        return self.conditional.at(self.ordering.permutation[position])
+
+    def conditional_over(self, first: int, last: int) -> Conditional:
+        """The families of the variables first..last - 1 of the ordering, along the last dimension."""
+        return self.conditional.over(self._order[first:last])
+
     def to_sequence(self, x: Tensor) -> Tensor:
         """`(batch, *event_shape, ...)` to `(batch, n, ...)` in the order of the ordering."""
         flat = x.reshape(len(x), self.num_variables, *x.shape[1 + len(self.event_shape) :])

@@ -38,13 +38,13 @@ def ancestral(
 
     Returns values in event layout, `(batch, *event_shape)`, and the log-probabilities or None.
     """
-    conditional = model.conditional
     state = model.init_state(len(noise), context)
     previous: Tensor | None = None
     values: list[Tensor] = []
     total = noise.new_zeros(len(noise)) if with_log_prob else None
-    for uniform in noise.transpose(0, 1).contiguous().unbind(0):
+    for position, uniform in enumerate(noise.transpose(0, 1).contiguous().unbind(0)):
         params, state = model.step(state, previous)
+        conditional = model.conditional_at(position)
         previous = conditional.sample(params, uniform, temperature)
         values.append(previous)
         if total is not None:
@@ -57,5 +57,6 @@ def naive(model: Runnable, noise: Tensor, context: Tensor | None = None, tempera
     sequence = noise.new_zeros(noise.shape[:2])
     for position in range(model.num_variables):
         params = model.to_sequence(model(model.from_sequence(sequence), context))
-        sequence[:, position] = model.conditional.sample(params[:, position], noise[:, position], temperature)
+        conditional = model.conditional_at(position)
+        sequence[:, position] = conditional.sample(params[:, position], noise[:, position], temperature)
     return model.from_sequence(sequence)

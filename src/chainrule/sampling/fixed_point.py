@@ -7,7 +7,6 @@ sweeps, since it then depends on right values only; usually far fewer sweeps are
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from chainrule.sampling.protocol import Runnable
@@ -23,10 +22,11 @@ def fixed_point(
     - `noise`: `(batch, n, num_noise)`, in the model's ordering.
     """
     sequence = noise.new_zeros(noise.shape[:2])
+    conditional = model.conditional_over(0, model.num_variables)
     for passes in range(1, model.num_variables + 2):
         params = model.to_sequence(model(model.from_sequence(sequence), context))
-        updated = model.conditional.sample(params, noise, temperature)
-        if torch.equal(updated, sequence):
+        updated = conditional.sample(params, noise, temperature)
+        if conditional.same(updated, sequence):
             return model.from_sequence(sequence), passes
         sequence = updated
     return model.from_sequence(sequence), model.num_variables + 1

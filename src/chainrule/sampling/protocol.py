@@ -14,9 +14,11 @@ __all__ = ["Runnable"]
 class Runnable(Protocol):
     """The two ways of running a model, and the layout of its variables."""
 
-    @property
-    def conditional(self) -> Conditional:
-        """The family of p(x_i | parameters)."""
+    def conditional_at(self, position: int) -> Conditional:
+        """The family of the variable at a place of the ordering."""
+
+    def conditional_over(self, first: int, last: int) -> Conditional:
+        """The families of the variables first..last - 1 of the ordering, along the last dimension."""
 
     @property
     def num_variables(self) -> int:
