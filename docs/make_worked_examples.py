@@ -9,23 +9,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from worked_examples import LIBRARY, OUT_OF_SCOPE, read_examples, recompute
+from worked_examples import LIBRARY, read_examples, recompute
 
 PAGE = Path(__file__).resolve().parent / "worked-examples.md"
 
 INTRODUCTION = """\
 # Worked examples
 
-Every worked example of the lecture's topics 1, 2, 4, 5, 6, 7 and 9 about binary variables: what the notes
-state, the exact value, and what the library's own classes compute from the same inputs. A verdict is
-*right* (every stated digit), *rounded* (off by rounded intermediates), *wrong*, or *open* (the notes state
-no value). Written by `python docs/make_worked_examples.py`; a test compares every value and this page.
+Every worked example of the lecture's topics 1, 2, 4, 5, 6, 7, 9 and 14: what the notes state, the exact
+value, and what the library's own classes compute from the same inputs. A verdict is *right* (every stated
+digit), *rounded* (the stated number was rounded or cut off, in the end or on the way there), *wrong*, or
+*open* (the notes state no value). Written by `python docs/make_worked_examples.py`; a test compares every
+value and this page.
 """
 
 
 def page() -> str:
     """The whole page as Markdown."""
-    examples = [e for e in read_examples() if e["id"] not in OUT_OF_SCOPE]
+    examples = read_examples()
     found = {e["id"]: recompute(e) for e in examples}
     lines = [INTRODUCTION, _counts(examples), "", "## Where the notes are wrong", ""]
     for e in examples:
@@ -42,8 +43,6 @@ def page() -> str:
             "|---|---|---|---|---|---|---|",
         ]
         lines += [_table_row(e, *found[e["id"]]) for e in examples if e["topic"] == topic]
-    lines += ["", "## Not computed yet", ""]
-    lines += [f"- {name}: needs {reason}." for name, reason in OUT_OF_SCOPE.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -66,7 +65,7 @@ def _table_row(example: dict[str, Any], by: str, value: Any) -> str:
         _shown(example["exact"]),
         _shown(value),
         by,
-        {"wrong": "**wrong**, see above", "open": f"open: {reason}"}.get(verdict, verdict),
+        "**wrong**, see above" if verdict == "wrong" else f"{verdict}: {reason}" if reason else verdict,
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

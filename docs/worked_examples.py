@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import Bernoulli, finite_logit
+from chainrule.conditionals import Bernoulli, Categorical, GaussianMixture, finite_logit
 from chainrule.model import AutoregressiveModel
 from chainrule.models import FVSBN, MADE, NADE, BayesNet, Independent
 from chainrule.orderings import resolve_ordering
@@ -28,17 +28,6 @@ from chainrule.testing import all_examples
 EXAMPLES = Path(__file__).resolve().parent.parent / "tests" / "data" / "worked_examples.json"
 
 Compute = Callable[[dict[str, Any]], Any]
-
-#: Examples of these topics that need conditionals which the library does not have yet.
-OUT_OF_SCOPE = {
-    "7.24-softmax-exp": "categorical conditionals",
-    "7.25-softmax-sum": "categorical conditionals",
-    "7.26-softmax": "categorical conditionals",
-    "7.27-next-word-mass": "categorical conditionals",
-    "7.28-rnade-density": "RNADE, mixtures of Gaussians",
-    "7.29-rnade-log-density": "RNADE, mixtures of Gaussians",
-    "7.30-rnade-moments": "RNADE, mixtures of Gaussians",
-}
 
 # ------------------------------------------------------------------------------ building the models
 
@@ -50,7 +39,7 @@ def vector(values: Any) -> Tensor:
 @torch.no_grad()
 def independent(probabilities: list[float]) -> Independent:
     model = Independent((len(probabilities),)).double()
-    model.logits.copy_(finite_logit(vector(probabilities)))
+    model.params.copy_(finite_logit(vector(probabilities)))
     return model
 
 
@@ -109,6 +98,19 @@ def made(inputs: dict[str, Any]) -> MADE:
     )
 
 
+def rnade_mixture(inputs: dict[str, Any]) -> tuple[GaussianMixture, Tensor]:
+    """The family with the lecture's equal weights, and the parameters of the means and deviations given."""
+    mixture = GaussianMixture(components=len(inputs["mu"]), equal_weights=True)
+    locations = vector(inputs["mu"]) - mixture.offsets
+    log_scales = torch.log(vector(inputs["sd"]) - mixture.min_scale)
+    return mixture, torch.cat([locations, log_scales])
+
+
+def of_log_prob(log_p: float, size: int) -> Independent:
+    """A model whose image of ones has this log p, evenly over the pixels."""
+    return independent([math.exp(log_p / size)] * size)
+
+
 def without_memory(build: Callable[[], AutoregressiveModel]) -> AutoregressiveModel:
     """A model too large to hold, built on PyTorch's meta device: sizes without storage."""
     with torch.device("meta"):
@@ -162,6 +164,30 @@ def gradient_of_conditional(inputs: dict[str, Any]) -> list[float]:
     model.log_prob(row(inputs["x"])).backward()
     start = i * (i - 1) // 2
     return [model.bias.grad[i].item(), *model.weight.grad[start : start + i].tolist()]
+
+
+def softmax_odds(logits: list[float]) -> list[float]:
+    """e^a, as the odds of each level against one more level of logit 0."""
+    probabilities = Categorical(levels=len(logits) + 1).probabilities(vector([*logits, 0.0]))
+    return (probabilities[:-1] / probabilities[-1]).tolist()
+
+
+def rnade_log_density(inputs: dict[str, Any]) -> list[float]:
+    mixture, params = rnade_mixture(inputs)
+    return mixture.log_prob(params, vector(inputs["x"])).tolist()
+
+
+def rnade_moments(inputs: dict[str, Any]) -> list[float]:
+    """The mean, and the variance by integrating (x - mean)^2 against the density."""
+    mixture, params = rnade_mixture(inputs)
+    mean = mixture.mean(params)
+    x = torch.linspace(-4, 4, 80_001, dtype=torch.float64)
+    density = mixture.log_prob(params, x).exp()
+    return [mean.item(), torch.trapezoid((x - mean) ** 2 * density, x).item()]
+
+
+def bits_per_dim(log_p: float, size: int) -> float:
+    return of_log_prob(log_p, size).bits_per_dim(torch.ones(1, size)).item()
 
 
 def raster_positions(width: int, height: int = 28) -> Tensor:
@@ -350,6 +376,21 @@ LIBRARY: dict[str, tuple[str, Compute]] = {
         "`NADE.multiply_adds`",
         lambda i: NADE((i["n"],), hidden=i["d"]).multiply_adds,
     ),
+    "7.24-softmax-exp": ("`Categorical.probabilities`", lambda i: softmax_odds(i["a"])),
+    "7.25-softmax-sum": ("`Categorical.probabilities`", lambda i: sum(softmax_odds(i["a"]))),
+    "7.26-softmax": (
+        "`Categorical.log_prob`",
+        lambda i: [
+            Categorical(levels=len(i["a"])).log_prob(vector(i["a"]), torch.tensor(k)).exp().item()
+            for k in range(len(i["a"]))
+        ],
+    ),
+    "7.28-rnade-density": (
+        "`GaussianMixture.log_prob`",
+        lambda i: [math.exp(log_density) for log_density in rnade_log_density(i)],
+    ),
+    "7.29-rnade-log-density": ("`GaussianMixture.log_prob`", rnade_log_density),
+    "7.30-rnade-moments": ("`GaussianMixture.mean`, and `log_prob` integrated", rnade_moments),
     "7.31-nade-large-W": (
         "`NADE.weight`",
         lambda i: without_memory(lambda: NADE((256, 256), hidden=1000)).weight.numel(),
@@ -374,6 +415,26 @@ LIBRARY: dict[str, tuple[str, Compute]] = {
     "9.15-made-operations-two-layers": (
         "`MADE.multiply_adds`",
         lambda i: MADE((i["n"],), hidden=i["hidden"]).multiply_adds,
+    ),
+    "14.1-mnist-bits-per-dim": (
+        "`Independent.bits_per_dim`",
+        lambda i: [bits_per_dim(-nats, i["dims"]) for nats in i["nats"]],
+    ),
+    "14.2-perplexity-nats": (
+        "`Independent.nll`",
+        lambda i: [-log_prob(independent([1 / p]), [1]) for p in i["perplexity"]],
+    ),
+    "14.3-perplexity-bits": (
+        "`Independent.bits_per_dim`",
+        lambda i: [bits_per_dim(-math.log(p), 1) for p in i["perplexity"]],
+    ),
+    "14.4-code-length": (
+        "`Independent.bits_per_dim`",
+        lambda i: [784 * bits_per_dim(log_p, 784) for log_p in i["log_p"]],
+    ),
+    "14.5-uniform-cifar": (
+        "`Categorical.log_prob`",
+        lambda i: -Categorical(i["perplexity"]).log_prob(vector([0.0] * 256), vector(7)).item() / math.log(2),
     ),
 }
 for example in ("5.3-ar4-1", "5.7-ar4-2", "6.4-fvsbn"):
@@ -425,6 +486,7 @@ ARITHMETIC: dict[str, Compute] = {
     ),
     "4.4-seconds-since-big-bang": lambda i: i["years"] * i["seconds_per_year"],
     "5.13-next-word-mass": lambda i: math.fsum(i["terms"]),
+    "7.27-next-word-mass": lambda i: math.fsum(i["terms"]),
     "7.22-nade-untied-parameters": lambda i: sum(i["d"] * v + 2 * i["d"] + 1 for v in range(i["n"])),
     "9.13-made-nade-operations-naive": lambda i: math.prod(i["factors"]),
     "9.16-made-operations-arithmetic": lambda i: sum(i["terms"]),
@@ -437,7 +499,7 @@ ARITHMETIC: dict[str, Compute] = {
 
 
 def read_examples() -> list[dict[str, Any]]:
-    """The examples of topics 1, 2, 4, 5, 6, 7 and 9, those out of scope included."""
+    """The examples of topics 1, 2, 4, 5, 6, 7, 9 and 14."""
     return json.loads(EXAMPLES.read_text(encoding="utf-8"))
 
 

@@ -51,11 +51,14 @@ def refused(called: Called, *words: str) -> str:
     return lines[0]
 
 
+#: What the program `chainrule` does, in any environment that has the package.
+PROGRAM = (sys.executable, "-c", "import sys; from chainrule.cli.entry import run; sys.exit(run())")
+
+
 def as_process(*arguments: object, cwd: Path, **environment: str) -> Called:
     """`chainrule` in a process of its own, in `cwd`."""
-    code = "import sys; from chainrule.cli.main import run; sys.exit(run())"
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [*PROGRAM, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,

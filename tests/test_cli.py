@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import shlex
+import signal
 import subprocess
 import sys
 
 import pytest
 import typer
-from cli_helpers import as_process, call, refused, succeed
+from cli_helpers import PROGRAM, as_process, call, refused, succeed
 
 import chainrule.cli.evaluate
 from chainrule import __version__
@@ -20,7 +22,7 @@ from chainrule.data import CATALOGUE
 from chainrule.models import MODELS
 from chainrule.presets import PRESETS
 
-COMMANDS = ("demo", "models", "datasets", "train", "evaluate", "sample", "score")
+COMMANDS = ("demo", "models", "datasets", "train", "evaluate", "sample", "score", "mix")
 
 
 def test_importing_the_command_line_imports_nothing_heavy(tmp_path):
@@ -123,6 +125,23 @@ def test_usage_mistakes_are_one_line():
     refused(call("evaluate"), "RUN")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("train", "nade", "--data", "", "--out", "r"), "--data"),
+        (("train", "nade", "--data", "digits", "--out", ""), "--out"),
+        (("train", "nade", "--data", "digits", "--out="), "--out"),
+        (("demo", "--out", " "), "--out"),
+        (("evaluate", ""), "an argument"),
+    ],
+)
+def test_nothing_is_done_with_an_empty_argument(arguments, named, tmp_path, monkeypatch):
+    """`--out "$RUN"` with RUN unset must not mean the current folder."""
+    monkeypatch.chdir(tmp_path)
+    refused(call(*arguments), f"{named} is empty")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_our_own_failure_shows_a_traceback_and_asks_to_report_it(monkeypatch):
     def break_down(source):
         raise RuntimeError("a bug of ours")
@@ -152,6 +171,59 @@ def test_what_the_machine_does_to_us(raised, status, words, monkeypatch):
     called = call("evaluate", "somewhere")
     assert called.status == status
     assert words in called.err
+
+
+# ---------------------------------------------------------------- Ctrl-C, at any time
+
+SURPRISED = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    raise ImportError("half of me is missing")
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "torch"])
+def test_an_interrupted_import_is_no_traceback(tmp_path, module):
+    """Foreign code may turn a Ctrl-C into an error of its own; before and after the arguments are read."""
+    (tmp_path / f"{module}.py").write_text(SURPRISED)
+    called = as_process("evaluate", tmp_path, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (called.status, called.out, called.err.strip()) == (130, "", "chainrule: interrupted")
+
+
+def test_an_interrupt_that_became_another_error_is_an_interrupt(monkeypatch):
+    def surprised(source):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise ImportError("half of me is missing")  # noqa: B904
+
+    monkeypatch.setattr(chainrule.cli.evaluate, "open_model", surprised)
+    called = call("evaluate", "somewhere")
+    assert (called.status, called.err.strip()) == (130, "chainrule: interrupted")
+
+
+def test_ctrl_c_while_training_saves_and_says_how_to_go_on(tmp_path):
+    """The program's own handling of Ctrl-C must not displace that of training."""
+    settings = ("--set", "hidden=8", "--set", "epochs=100000")
+    program = subprocess.Popen(
+        [*PROGRAM, "train", "made", "--data", "digits", "--out", "r", *settings],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    for line in program.stderr:
+        if "epoch 1:" in line:
+            program.send_signal(signal.SIGINT)
+            break
+    said = program.stderr.read()
+    assert program.wait(60) == 130
+    assert "Traceback" not in said
+    assert "chainrule train --resume --out r" in said
+    assert any((tmp_path / "r" / "checkpoints").iterdir())
 
 
 # ---------------------------------------------------------------- models and datasets
@@ -184,10 +256,32 @@ def test_a_model_is_described_with_every_setting_its_default_and_its_meaning():
     assert not missing
 
 
+def test_orderings_that_only_train_knows_are_described():
+    meaning = succeed("models", "nade", "--json").json["settings"]["ordering"]["meaning"]
+    assert "learned:" in meaning
+    assert "greedy:" in meaning
+
+
+@pytest.mark.parametrize("arguments", [("models",), ("models", "made"), ("datasets",)])
+def test_tables_in_a_pipe_stay_narrow_and_names_whole(arguments):
+    lines = succeed(*arguments).out.splitlines()
+    assert max(map(len, lines)) <= 120
+    names = {line.split()[0] for line in lines if line.strip()}
+    assert (
+        names
+        >= {
+            ("models",): set(MODELS),
+            ("models", "made"): set(PRESETS["made"]),
+            ("datasets",): set(CATALOGUE),
+        }[arguments]
+    )
+
+
 def test_presets_show_published_and_measured():
-    page = succeed("models", "fvsbn").out
-    assert "97.45" in page
-    assert "not measured yet" in page or "nats after" in page
+    page = succeed("models", "nade").out
+    assert "88.33" in page
+    measured = PRESETS["nade"]["paper"].measured
+    assert f"{measured.nll:.2f} ± {measured.standard_error:.2f}" in page
 
 
 def test_datasets_lists_all_and_describes_each(monkeypatch, tmp_path):

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from cli_helpers import as_process, call, refused, succeed, train_small
+from data_helpers import one_line_error
 from safetensors.torch import save_file
 
 import chainrule
+from chainrule.cli.setting_values import build_model
 from chainrule.training.run import Run
 
 
@@ -101,14 +103,21 @@ def test_data_that_the_model_cannot_have(run, tmp_path):
         (["nade", "--data", "digits", "--set", "hidden"], ["NAME=VALUE"]),
         (["nade", "--data", "digits", "--set", "hidden=many"], ["hidden='many'", "integer"]),
         (["nade", "--data", "digits", "--set", "hidden=5,5"], ["hidden=[5, 5]"]),
-        (["nade", "--data", "digits", "--set", "hidden=0"], ["positive"]),
+        (["nade", "--data", "digits", "--set", "hidden=0"], ["hidden", "0"]),
         (["made", "--data", "digits", "--set", "activation=rely"], ["activation", "relu"]),
         (["nade", "--data", "digits", "--set", "ordering=spyral"], ["unknown ordering", "'spiral'"]),
         (["nade", "--data", "digits", "--set", "epochs=0"], ["epochs=0", "greater than or equal to 1"]),
         (["nade", "--data", "digits", "--set", "learning_rate=NaN"], ["learning_rate"]),
         (["nade", "--preset", "papre"], ["unknown preset of nade 'papre'", "'paper'"]),
         (["independent", "--preset", "paper"], ["has no presets"]),
-        (["ensemble", "--data", "digits"], ["made of trained models"]),
+        (["ensemble", "--data", "digits"], ["made of trained models", "chainrule mix"]),
+        (["nade", "--data", "digits", "--set", f"seed={10**30}"], ["seed"]),
+        (["nade", "--data", "digits", "--set", "context_size=-1"], ["context_size", "-1"]),
+        (["nade", "--data", "digits", "--set", "hidden=99999999999"], ["hidden", "99999999999"]),
+        (["nade", "--data", "digits", "--set", "ordering=leraned"], ["'leraned'", "'learned'", "spiral"]),
+        (["nade", "--data", "digits", "--levels", "2", "--dynamic"], ["takes no --dynamic, --levels"]),
+        (["nade", "--data", "x.npy", "--threshold", "1", "--dynamic"], ["leave --threshold"]),
+        (["nade", "--data", "x.npy", "--threshold", "1", "--levels", "4"], ["leave --levels out"]),
         (["independent", "--data", "digits", "--condition-on-labels"], ["takes no context"]),
         (["nade"], ["--data is missing"]),
         (["--data", "digits"], ["MODEL is missing"]),
@@ -130,7 +139,11 @@ def test_options_of_the_other_commands(run, tmp_path):
     refused(call("sample", run, "--out", tmp_path / "x.jpg"), ".png")
     refused(call("sample", run, "--out", tmp_path / "nowhere" / "x.png"), "nowhere", "folder")
     refused(call("sample", run, "-n", 0, "--out", out), "-n")
-    refused(call("sample", run, "--temperature", 0, "--out", out), "temperature")
+    for temperature in (0, "nan", "inf"):
+        refused(call("sample", run, "--temperature", temperature, "--out", out), "--temperature")
+    for seed in (-1, 10**30):
+        refused(call("sample", run, "--seed", seed, "--out", out), "--seed", str(seed))
+    refused(call("sample", run, "-n", 100_000, "--out", out), "at most", ".npy")
     refused(call("sample", run, "--method", "naiv", "--out", out), "'naive'")
     refused(call("sample", run, "--context", 7, "--out", out), "no context")
     refused(call("sample", run, "--members", 2, "--out", out), "nade")
@@ -140,7 +153,48 @@ def test_options_of_the_other_commands(run, tmp_path):
     refused(call("score", run, "digits", "--out", out), "--per-variable")
     refused(call("score", run, "digits", "--out", tmp_path / "x.txt"), ".csv")
     refused(call("score", run, "digits", "--threshold", 3), "--threshold")
+    refused(call("score", run, "digts"), "unknown data set 'digts'", "'digits'", "no such file")
+    refused(call("score", run, tmp_path / "x.npy", "--split", "train"), "--split train", "leave it out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_thresholds_that_are_no_numbers(run, tmp_path):
+    np.save(tmp_path / "x.npy", one_digit())
+    for threshold in ("nan", "inf"):
+        refused(call("score", run, tmp_path / "x.npy", "--threshold", threshold), f"threshold={threshold}")
+        train = ("train", "nade", "--data", tmp_path / "x.npy", "--out", tmp_path / "r")
+        refused(call(*train, "--threshold", threshold), f"threshold={threshold}")
+
+
+def test_contexts_that_do_not_fit(tmp_path):
+    folder = train_small(tmp_path / "r", "nade", "--condition-on-labels")
+    sample = ("sample", folder, "--out", tmp_path / "x.npy")
+    for context in ("10", "-1", str(10**30), "nan,0,0,0,0,0,0,0,0,0", "1,2", "seven", "0.5"):
+        refused(call(*sample, "--context", context), f"--context {context!r}", "0..9")
+    refused(call(*sample), "add --context")
+    np.save(tmp_path / "digits.npy", one_digit())
+    refused(call("score", folder, tmp_path / "digits.npy"), "add --context")
+
+
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), RuntimeError("can't allocate memory\nand more"), OverflowError("too large")]
+)
+def test_settings_of_a_model_too_large_for_memory(failure):
+    class Greedy(chainrule.models.NADE):
+        def __init__(self, event_shape, hidden: int = 1) -> None:
+            raise failure
+
+    one_line_error(lambda: build_model(Greedy, (4,), {"hidden": 3}, 0), "Greedy", "hidden=3", "cannot be")
+
+
+def test_own_files_without_validation_examples(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 2, (30, 5)).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", train=rows, test=rows)
+    train = ("train", "fvsbn", "--out", tmp_path / "r", "--set", "epochs=1", "--quiet", "--data")
+    refused(call(*train, tmp_path / "x.npz"), "array named 'validation'", "80 / 10 / 10")
+    assert not (tmp_path / "r").exists()
+    np.savez(tmp_path / "x.npz", train=rows, test=rows, validation=rows)
+    succeed(*train, tmp_path / "x.npz")
 
 
 def test_members_are_counted(tmp_path):
@@ -221,6 +275,35 @@ def test_damaged_configurations(copy):
     for changed in ({"hidden": 9}, {"colour": "red"}):
         path.write_text(json.dumps(content | {"settings": content["settings"] | changed}))
         refused(call("evaluate", copy), "config.json", "model.safetensors")
+
+
+def test_values_of_a_configuration_that_are_of_another_kind(copy):
+    path = copy / "config.json"
+    content = json.loads(path.read_text())
+    data = {"spec": "digits", "options": {}}
+    for changed, word in [
+        ({"model": ["NADE"]}, "model"),
+        ({"settings": [1]}, "settings"),
+        ({"notes": {"data": data | {"options": {"colour": 1}}}}, "'colour'"),
+        ({"notes": {"data": data | {"options": [1]}}}, "options"),
+        ({"notes": {"data": data | {"spec": 3}}}, "spec"),
+        ({"notes": {"data": "digits"}}, "spec"),
+        ({"notes": ["digits"]}, "notes"),
+    ]:
+        path.write_text(json.dumps(content | changed))
+        refused(call("evaluate", copy), word)
+        refused(call("train", "--resume", "--out", copy), word)
+    path.write_text(json.dumps(content | {"training": [1]}))
+    refused(call("train", "--resume", "--out", copy), "training")
+
+
+@pytest.mark.parametrize("command", READERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers(copy, tmp_path, command, value):
+    tensors = Run(copy).model_tensors()
+    tensors["output_bias"][3] = value
+    save_file(tensors, copy / "model.safetensors")
+    refused(read_with(command, copy, tmp_path), "NaN", "output_bias", "train")
 
 
 def test_weights_of_another_model(copy):

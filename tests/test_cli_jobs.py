@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 import chainrule
 from chainrule import data, training
 from chainrule.cli.setting_values import parse_settings
+from chainrule.orderings import Ordering
 from chainrule.training.run import Run
 
 
@@ -296,6 +298,58 @@ def test_samples_of_a_class(conditional, tmp_path):
     refused(call("sample", conditional, "--context", "seven", "--out", tmp_path / "y.npy"), "seven")
 
 
+# ---------------------------------------------------------------- one's own files and orderings
+
+
+def test_evaluate_says_which_part_of_a_file_it_took(nade, tmp_path):
+    x = data.load("digits").test[:10]
+    np.save(tmp_path / "mine.npy", x.numpy())
+    called = succeed("evaluate", nade, "--data", tmp_path / "mine.npy")
+    assert "split 80 / 10 / 10" in called.out
+    assert f"chainrule score {nade} {tmp_path / 'mine.npy'}" in called.out
+    assert "nan" not in called.out
+    assert "a single example" in called.out
+    result = succeed("evaluate", nade, "--data", tmp_path / "mine.npy", "--json").json
+    assert (result["examples"], result["standard_error"]) == (1, None)
+    np.savez(tmp_path / "named.npz", train=x, test=x)
+    assert "80 / 10 / 10" not in succeed("evaluate", nade, "--data", tmp_path / "named.npz").out
+    assert "chainrule score" not in succeed("evaluate", nade).out
+
+
+def test_a_file_with_the_name_of_a_data_set_is_a_file(nade, tmp_path):
+    np.save(tmp_path / "digits.npy", data.load("digits").test[:30].numpy())
+    assert "split 80 / 10 / 10" in succeed("evaluate", nade, "--data", tmp_path / "digits.npy").out
+
+
+def test_evaluate_warns_when_the_data_changed(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 2, (30, 5)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", rows)
+    folder = tmp_path / "r"
+    succeed("train", "fvsbn", "--data", tmp_path / "x.npy", "--set", "epochs=1", "--quiet", "--out", folder)
+    assert succeed("evaluate", folder).err == ""
+    np.save(tmp_path / "x.npy", 1 - rows)
+    called = succeed("evaluate", folder, "--json")
+    assert "warning: the train and validation data of x changed" in called.err
+    assert called.json["data_changed"] == ["train", "validation"]
+
+
+@pytest.mark.parametrize("ordering", ["learned", "greedy"])
+def test_orderings_learned_from_the_data_and_quietly(tmp_path, monkeypatch, ordering):
+    folder = tmp_path / ordering
+    learned = SimpleNamespace(ordering=Ordering(tuple(range(63, -1, -1))))
+
+    def learn(dataset, *, on_candidate):
+        on_candidate("raster", 1.0)
+        return learned
+
+    monkeypatch.setattr(training, "learn_ordering", learn)
+    arguments = ("train", "fvsbn", "--data", "digits", "--set", "epochs=1", "--set", f"ordering={ordering}")
+    assert succeed(*arguments, "--quiet", "--out", folder).err == ""
+    assert sorted(Run(folder).config["settings"]["ordering"]) == list(range(64))
+    if ordering == "learned":
+        assert "raster: 1.00 nats" in succeed(*arguments, "--overwrite", "--out", folder).err
+
+
 # ---------------------------------------------------------------- score
 
 
@@ -355,19 +409,3 @@ def test_demo_makes_what_it_says(tmp_path):
     flagged = {name: group["flagged"] for name, group in result["anomalies"]["groups"].items()}
     assert set(flagged) == {"test digits", "inverted digits", "noise, as much ink"}
     refused(call("demo", "--quick", "--out", out), "already exists", "--overwrite")
-
-
-def test_runs_of_different_orderings_mix_into_one_exact_model(tmp_path):
-    runs = [
-        train_small(tmp_path / ordering, "made", "--set", f"ordering={ordering}")
-        for ordering in ("raster", "spiral")
-    ]
-    succeed("mix", *runs, "--out", tmp_path / "mixture")
-    mixture = chainrule.load(tmp_path / "mixture")
-    x = data.load("digits").test.float()
-    both = torch.stack([chainrule.load(run).log_prob(x) for run in runs])
-    assert torch.allclose(mixture.log_prob(x), both.logsumexp(0) - math.log(2))
-    measured = succeed("evaluate", tmp_path / "mixture", "--json").json
-    assert measured["nll"] == pytest.approx(-mixture.log_prob(x).mean().item(), rel=1e-5)
-    refused(call("mix", *runs, "--out", tmp_path / "mixture"), "already holds")
-    refused(call("mix", runs[0], "--out", tmp_path / "one"), "two or more")

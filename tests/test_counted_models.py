@@ -28,7 +28,7 @@ def test_independent_is_fitted_by_smoothed_means():
     model = Independent((3,), pseudocount=2.0)
     x = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 0, 0], [1, 1, 0]])
     model.fit_counts(x)
-    assert torch.allclose(torch.sigmoid(model.logits), torch.tensor([6 / 8, 4 / 8, 2 / 8]))
+    assert torch.allclose(torch.sigmoid(model.params), torch.tensor([6 / 8, 4 / 8, 2 / 8]))
 
 
 def test_without_smoothing_certain_pixels_cost_nothing_and_are_not_nan():

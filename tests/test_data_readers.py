@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import pickle
 import struct
 from pathlib import Path
@@ -121,14 +122,17 @@ def test_grey_levels_need_a_decision(tmp_path: Path) -> None:
         lambda: read(folder),
         "value 37",
         "img1.png, pixel row 0, column 1",
-        "--levels 256",
+        "--threshold 127",
+        "threshold=127",
+        "--dynamic",
         "dynamic=True",
-        "threshold",
     )
     assert read(folder, threshold=37).flatten().tolist() == [0, 1, 1, 0]
     one_line_error(lambda: read(folder, levels=16), "value 255", "0 to 15")
     one_line_error(lambda: read(folder, levels=1), "levels=1", "2 to 256")
     one_line_error(lambda: read(folder, levels=256, threshold=3), "threshold=3")
+    for nothing in (math.nan, math.inf):
+        one_line_error(lambda: read(folder, threshold=nothing), f"threshold={nothing}", "finite")  # noqa: B023
 
 
 @pytest.mark.parametrize(
@@ -193,7 +197,10 @@ def test_npz_with_several_arrays_asks_which(tmp_path: Path) -> None:
         (b"\0\0\x08\3\0\0", ["truncated"]),
         (idx_bytes(np.zeros((2, 3, 4)))[:-1], ["2 x 3 x 4", "24 bytes", "23 follow"]),
         (idx_bytes(np.zeros((2, 3, 4))) + b"\0", ["25 follow"]),
-        (gzip.compress(idx_bytes(np.zeros((2, 3, 4))))[:-9], ["not a readable gzip file", "truncated"]),
+        (
+            gzip.compress(idx_bytes(np.zeros((2, 3, 4))), mtime=0)[:-9],
+            ["not a readable gzip file", "truncated"],
+        ),
         (idx_bytes(np.zeros(9)), ["shape (9,)"]),
         (b"\0\0\x08\xff" + struct.pack(">I", 1) * 255 + b"\0", ["truncated or damaged"]),
     ],

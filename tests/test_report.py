@@ -151,3 +151,14 @@ def test_curve_marks_the_selected_epoch_and_ignores_epochs_without_validation(tm
     labels = [line.get_label() for line in axes.get_lines()]
     assert labels[-1] == "selected: 90.00 nats, epoch 7"
     assert [len(line.get_xdata()) for line in axes.get_lines()] == [13, 12, 1]
+
+
+def test_a_grid_too_large_to_open_is_refused(tmp_path):
+    most = report.most_images(28, 28)
+    assert 10_000 < most < 50_000
+    too_many = torch.zeros(most + 1, 1, 1, 1).expand(-1, -1, 28, 28)
+    one_line_error(
+        lambda: report.save_grid(too_many, tmp_path / "x.png"), f"{most + 1:,} images", f"{most:,}"
+    )
+    assert not (tmp_path / "x.png").exists()
+    assert report.most_images(10_000, 10_000) == 1

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import signal
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,8 +30,9 @@ from training_helpers import (
 
 import chainrule
 from chainrule.errors import ChainruleError
-from chainrule.models import FVSBN
-from chainrule.training import Run, fit
+from chainrule.models import FVSBN, MADE, NADE, Independent
+from chainrule.training import Run, changed_splits, fit, lock
+from chainrule.training.lock import locked
 from chainrule.training.trainer import Trainer
 
 EVERY_STEP = {"checkpoint_minutes": 0.0}
@@ -144,7 +149,7 @@ def test_killed_before_the_first_checkpoint_starts_anew(unbroken, tmp_path):
     run = tmp_path / "run"
     # mkdir and the configuration (open, rename) are the first three changes.
     assert in_process("plain", run, before_change=3, **EVERY_STEP) == KILLED
-    assert [path.name for path in run.iterdir()] == ["config.json"]
+    assert {path.name for path in run.iterdir()} == {"config.json", ".lock"}
     with pytest.raises(ChainruleError, match=r"no weights yet.*before the first validation"):
         chainrule.load(run)
     assert in_process("plain", run, resume=True, **EVERY_STEP) == 0
@@ -292,3 +297,143 @@ def test_resuming_a_finished_run_takes_it_up_and_changes_nothing(unbroken, tmp_p
 def test_resume_without_a_run_starts_one(unbroken, tmp_path):
     assert in_process("plain", tmp_path / "new" / "run", resume=True, **EVERY_STEP) == 0
     assert_same_run(tmp_path / "new" / "run", unbroken("plain"))
+
+
+# -------------------------------------------------------------------- one process to a run
+
+
+def _hold(folder: Path, is_held: Any) -> None:
+    with locked(folder):
+        is_held.set()
+        time.sleep(300)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the lock of `tmp_path / "run"`."""
+    context = multiprocessing.get_context("spawn")
+    is_held = context.Event()
+    process = context.Process(target=_hold, args=(tmp_path / "run", is_held))
+    process.start()
+    assert is_held.wait(60)
+    yield process
+    process.kill()
+    process.join()
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_second_process_is_refused_until_the_first_is_killed(how, holder, unbroken, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(
+        ChainruleError, match=rf"^another process \(process {holder.pid}\) is .*/run now; .*$"
+    ):
+        train_case("plain", run, **how, **EVERY_STEP)
+    assert [path.name for path in run.iterdir()] == [".lock"]
+    holder.kill()
+    holder.join()
+    assert in_process("plain", run, **how, **EVERY_STEP) == 0
+    assert_same_run(run, unbroken("plain"))
+
+
+def test_training_holds_the_lock_and_gives_it_back(tmp_path, monkeypatch):
+    run, refused = tmp_path / "run", []
+    update = Trainer._update
+
+    def intruded(self, batch):
+        with pytest.raises(ChainruleError, match="is training in") as caught:
+            train_case("plain", run, resume=True)
+        refused.append(caught.value)
+        return update(self, batch)
+
+    monkeypatch.setattr(Trainer, "_update", intruded)
+    train_case("plain", run)
+    assert len(refused) == 9
+    assert not (run / ".lock").exists()
+    with pytest.raises(ChainruleError, match="already exists"):
+        train_case("plain", run)
+    assert not (run / ".lock").exists()
+    with locked(run):
+        pass
+
+
+def test_closed_form_fits_hold_the_lock_too(holder, tmp_path):
+    with pytest.raises(ChainruleError, match="is training in"):
+        fit(Independent((N,)), tiny_data(), tmp_path / "run")
+
+
+def test_the_file_of_a_holder_that_has_just_left_is_not_taken_for_the_lock(tmp_path, monkeypatch):
+    # The last holder removes the file between our opening and our locking it.
+    really_lock, removed = lock._lock, []
+
+    def lock_after_removal(file: int) -> None:
+        if not removed:
+            (tmp_path / ".lock").unlink()
+            removed.append(file)
+        really_lock(file)
+
+    monkeypatch.setattr(lock, "_lock", lock_after_removal)
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").exists()
+        with pytest.raises(ChainruleError, match="is training in"), locked(tmp_path):
+            pass
+        assert (tmp_path / ".lock").exists(), "who is refused must not remove the lock of who is not"
+    assert not (tmp_path / ".lock").exists()
+
+
+# -------------------------------------------------------------------- nothing changed meanwhile
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_data_changed_under_a_run_is_noticed(split, tmp_path):
+    run, data = tmp_path / "run", tiny_data(labels=True)
+    assert in_process("labels", run, before_step=4, **EVERY_STEP) == KILLED
+    changed = getattr(data, split).clone()
+    changed[3, 2] = 1 - changed[3, 2]
+    labels = {**data.labels, split: data.labels[split].flip(0)}
+    resume = partial(
+        fit,
+        MADE((N,), hidden=(8,), context_size=2),
+        out=run,
+        resume=True,
+        progress=False,
+        **QUICK,
+        **EVERY_STEP,
+    )
+    for other in (replace(data, **{split: changed}), replace(data, labels=labels)):
+        with pytest.raises(ChainruleError, match=rf"^.*the {split} data of tiny changed since then .*$"):
+            resume(data=other)
+        assert changed_splits(Run(run).config, other) == [split]
+    # Neither what is not trained on, nor data of another name, nor a run without a record.
+    assert changed_splits(Run(run).config, replace(data, test=1 - data.test)) == []
+    assert changed_splits(Run(run).config, replace(data, name="other", **{split: changed})) == []
+    config = {key: value for key, value in Run(run).config.items() if key != "data_sha256"}
+    assert changed_splits(config, replace(data, **{split: changed})) == []
+    assert resume(data=data).is_finished
+
+
+def test_grey_levels_to_draw_from_are_other_data_than_the_levels_themselves(tmp_path):
+    train_case("dynamic", tmp_path / "run")
+    config, data = Run(tmp_path / "run").config, tiny_data(dynamic=True)
+    assert changed_splits(config, data) == []
+    assert changed_splits(config, replace(data, dynamic=False, levels=256)) == ["train", "validation"]
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "words"),
+    [
+        ("training", "epochs", 7, "epochs=7, but the checkpoint to resume from was made with 3"),
+        ("settings", "hidden", 6, "hidden=6, but the checkpoint to resume from was made with 5"),
+    ],
+)
+def test_a_configuration_changed_by_hand_is_not_resumed(part, name, value, words, tmp_path):
+    run = tmp_path / "run"
+    assert in_process("nade", run, before_step=4, **EVERY_STEP) == KILLED
+    original = (run / "config.json").read_text()
+    config = json.loads(original)
+    config[part][name] = value
+    (run / "config.json").write_text(json.dumps(config))
+    model = NADE((N,), hidden=config["settings"]["hidden"])
+    with pytest.raises(ChainruleError, match=words):
+        fit(model, tiny_data(), run, resume=True, progress=False, **config["training"])
+    (run / "config.json").write_text(original)
+    train_case("nade", run, resume=True, **EVERY_STEP)

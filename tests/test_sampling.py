@@ -154,3 +154,66 @@ def test_arguments_that_cannot_be_are_one_clear_line():
     one_line_error(lambda: model.sample(1, temperature=-1.0), "temperature", "-1")
     one_line_error(lambda: model.sample(1, method="fixedpoint"), "did you mean", "fixed-point")
     one_line_error(lambda: model.sample(1, 0), "no context")
+    for temperature in (float("nan"), float("inf"), 0, "a", None, True):
+        one_line_error(lambda t=temperature: model.sample(1, temperature=t), "temperature", "above 0")
+    for number in (-1, 2.5, "3", True):
+        one_line_error(lambda k=number: model.sample(k), "num_samples must be a whole number", repr(number))
+    for generator in (3, "a"):
+        one_line_error(lambda g=generator: model.sample(1, generator=g), "must be a torch.Generator")
+
+
+def test_there_is_one_source_of_noise():
+    model, generator = models()[0], torch.Generator()
+    noise = torch.zeros(2, 8)
+    one_line_error(lambda: model.sample(2, seed=1, generator=generator), "seed and generator", "one source")
+    one_line_error(lambda: model.sample(2, seed=0, noise=noise), "seed and noise")
+    one_line_error(lambda: model.sample(2, generator=generator, noise=noise), "generator and noise")
+    one_line_error(lambda: model.sample(3, noise=noise), "num_samples is 3", "for 2")
+    assert len(model.sample(2, noise=noise)) == len(model.sample(noise=noise)) == 2
+    assert len(model.sample()) == 1
+    assert model.sample(0, seed=1).shape == (0, 2, 4)
+
+
+@pytest.mark.parametrize("value", [1.0, -1e-9, 1.5, float("nan"), float("inf")])
+def test_noise_outside_its_range_is_named(value):
+    noise = torch.full((2, 8), 0.5)
+    noise[1, 3] = value
+    one_line_error(lambda: models()[0].sample(noise=noise), "noise is", "[1, 3, 0]", "[0, 1)")
+
+
+@pytest.mark.parametrize("noise", [[[0.5] * 8], "a", torch.zeros(2, 8, dtype=torch.long)])
+def test_noise_must_be_floats(noise):
+    one_line_error(lambda: models()[0].sample(noise=noise), "noise must be a tensor of floats")
+
+
+def test_noise_of_another_shape_is_told_the_right_one():
+    for shape in [(8,), (2, 8, 1, 1), (), (2, 7, 1), (2, 8, 2)]:
+        one_line_error(lambda s=shape: models()[0].sample(noise=torch.zeros(s)), "(num_samples, 8, 1)")
+
+
+def test_a_double_just_below_one_does_not_become_one_in_single_precision():
+    seen = []
+
+    class Watching(FVSBN):
+        def _sample(self, noise, *arguments):
+            seen.append(noise)
+            return super()._sample(noise, *arguments)
+
+    Watching((3,)).sample(noise=torch.full((1, 3), 1 - 2.0**-53, dtype=torch.float64))
+    assert seen[0].dtype == torch.float32
+    assert bool((seen[0] < 1).all())
+
+
+def test_contexts_that_cannot_be_are_named():
+    model = models(context_size=3)[0]
+    x = torch.zeros(2, 2, 4)
+    for value in ("nan", "inf", "-inf"):
+        context = torch.zeros(2, 3)
+        context[1, 2] = float(value)
+        one_line_error(lambda c=context: model.log_prob(x, c), f"context is {value} at index [1, 2]")
+        one_line_error(lambda c=context: model.sample(2, c), f"context is {value}")
+    labels = torch.tensor([2, 7])
+    one_line_error(lambda: model.log_prob(x, labels), "0..2", "the label at index 1 is 7")
+    one_line_error(lambda: model.sample(2, -1), "0..2", "is -1")
+    one_line_error(lambda: model.log_prob(x, "a"), "a context must be a tensor", "'a'")
+    one_line_error(lambda: model.log_prob(x, torch.zeros(2, 3, dtype=torch.complex64)), "complex64")

@@ -245,6 +245,49 @@ def test_nothing_is_ever_unpickled(saved, tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize("load", LOADERS)
+def test_weights_that_hold_nan(load, tmp_path):
+    model = made()
+    with torch.no_grad():
+        model.output.bias[2] = torch.nan
+    model.save_pretrained(tmp_path / "model")
+    one_line(lambda: load(tmp_path / "model"), "output.bias", "NaN", "diverged")
+
+
+@pytest.mark.parametrize("load", LOADERS)
+@pytest.mark.parametrize(
+    "change", [{"model": ["MADE"]}, {"model": None}, {"settings": [1]}, {"settings": None}]
+)
+def test_a_configuration_of_other_types(load, change, saved):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | change))
+    one_line(lambda: load(saved), "config.json is damaged", "'model'", "'settings'")
+
+
+@pytest.mark.parametrize("place", [None, "", 3, b"x"])
+def test_what_is_no_place_at_all(place):
+    for load in LOADERS:
+        one_line(lambda load=load: load(place), "the model's place must be a path")
+    one_line(lambda: made().save_pretrained(place), "the folder to save to must be a path")
+
+
+def test_an_ensemble_with_a_member_of_ones_own_says_how_to_load_it(tmp_path, monkeypatch):
+    class Mine(NADE):
+        pass
+
+    mixture = Ensemble([Mine((N,), hidden=2), FVSBN((N,))])
+    mixture.save_pretrained(tmp_path / "model")
+    for load in (chainrule.load, Ensemble.from_pretrained):
+        message = one_line(
+            lambda load=load: load(tmp_path / "model"), "a member of class Mine", "then load again"
+        )
+    advice = message.partition("known with ")[2].partition(",")[0]
+    monkeypatch.setattr(Ensemble, "member_classes", dict(Ensemble.member_classes))
+    exec(advice, {"chainrule": chainrule, "Mine": Mine})
+    loaded = chainrule.load(tmp_path / "model")
+    assert torch.equal(loaded.log_prob(all_values()), mixture.log_prob(all_values()))
+
+
 # -------------------------------------------------------------------- the hub
 
 

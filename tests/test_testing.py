@@ -100,6 +100,73 @@ def test_options_that_make_no_sense_are_refused():
         check_model(FVSBN((2,)), alpha=0.0)
 
 
+@pytest.mark.parametrize(
+    "option", [{"alpha": math.nan}, {"seed": -1}, {"seed": 1.5}, {"jitter": math.inf}, {"num_samples": 0}]
+)
+def test_options_are_numbers_in_their_range(option):
+    with pytest.raises(ChainruleError, match=f"^{next(iter(option))}"):
+        check_model(FVSBN((2,)), **option)
+
+
+# ------------------------------------------------------------------------------ models that raise
+
+
+def failure_of(model, **options) -> ConformanceError:
+    with pytest.raises(ConformanceError) as caught:
+        check_model(model, **options)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_model_without_a_forward_is_told_to_write_it():
+    class Empty(AutoregressiveModel):
+        pass
+
+    failure = failure_of(Empty((3,)))
+    assert failure.property_name == "shapes"
+    assert "Empty does not have the method it needs: write forward(self, x, context=None)" in failure.evidence
+    assert "(batch, *event_shape, num_params)" in failure.evidence
+
+
+def test_a_forward_in_one_precision_is_told_of_the_float64_copy_and_the_line():
+    class InSingle(ForwardOnly):
+        def logits(self, sequence):
+            return sequence @ torch.zeros(3, 3) + self.bias
+
+    evidence = failure_of(InSingle((3,))).evidence
+    line = InSingle.logits.__code__.co_firstlineno + 1
+    assert f"raised RuntimeError in logits (test_testing.py, line {line}): " in evidence
+    assert "a float64 copy of the model" in evidence
+    assert "dtype=x.dtype" in evidence
+
+
+def test_an_error_of_the_models_own_names_its_method_and_says_nothing_of_precision():
+    class Stumbles(OwnSteps):
+        def step(self, state, previous_value):
+            raise KeyError("weights")
+
+    failure = failure_of(Stumbles((3,)))
+    assert failure.property_name == "shapes"
+    assert "raised KeyError in step (test_testing.py, line" in failure.evidence
+    assert "float64" not in failure.evidence
+
+
+def test_a_model_that_cannot_be_copied_is_said_so():
+    class KeepsAGraph(ForwardOnly):
+        def __init__(self, event_shape):
+            super().__init__(event_shape)
+            self.cache = self.bias * 2
+
+    with pytest.raises(
+        ChainruleError, match=r"^this KeepsAGraph cannot be copied to be checked .*buffers\.$"
+    ):
+        check_model(KeepsAGraph((3,)))
+
+
+def test_a_report_says_in_which_precision_it_was_made():
+    assert str(check_model(FVSBN((2,)))).splitlines()[0].endswith("checked as a float64 copy")
+
+
 def test_all_examples():
     assert all_examples(FVSBN((13,))) is None
     every = all_examples(FVSBN((2, 2)))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+import reprlib
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,10 +18,18 @@ import torch
 from huggingface_hub.hub_mixin import ModelHubMixin
 from torch import Tensor, nn
 
+from chainrule.arguments import LARGEST_SIZE, checked_seed, real_number, some_path, whole_number
 from chainrule.conditionals import Conditional, resolve_conditional
 from chainrule.errors import ChainruleError, unknown_name
 from chainrule.orderings import Ordering
-from chainrule.sampling import draw_noise
+from chainrule.sampling import (
+    FILL_METHODS,
+    FillInfo,
+    FillMethod,
+    FillOptions,
+    draw_noise,
+    warning_of,
+)
 from chainrule.saving import CONFIG_NAME, read_model_files, write_model_files
 
 __all__ = ["LikelihoodModel", "SampleMethod"]
@@ -47,7 +57,9 @@ class LikelihoodModel(
     """
 
     #: Whether the parameters come from `fit_counts` (closed form) and not from gradients.
-    closed_form: ClassVar[bool] = False
+    closed_form: bool = False
+    #: Peak learning rate of `fit` for binary variables where none is asked for.
+    default_learning_rate: ClassVar[float] = 5e-3
 
     def __init__(
         self,
@@ -60,7 +72,7 @@ class LikelihoodModel(
         self.event_shape = _checked_event_shape(event_shape)
         self.num_variables = math.prod(self.event_shape)
         self.conditional = resolve_conditional(conditional)
-        self.context_size = context_size
+        self.context_size = whole_number("context_size", context_size)
 
     # ---------------------------------------------------------------- what a subclass writes
 
@@ -77,6 +89,12 @@ class LikelihoodModel(
         method: SampleMethod,
     ) -> tuple[Tensor, Tensor | None]:
         """Samples in event layout for checked `noise`, and their log p(x) if it came for free."""
+        raise NotImplementedError
+
+    def _fill(
+        self, evidence: Tensor, holes: Tensor, context: Tensor | None, options: FillOptions
+    ) -> tuple[Tensor, FillInfo]:
+        """Fillings `(rows, num_samples, *event_shape)` of checked evidence, and how they came about."""
         raise NotImplementedError
 
     def training_loss(self, x: Tensor, context: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -102,6 +120,10 @@ class LikelihoodModel(
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Exact log-likelihood of each example, in nats, `(batch,)`.
 
+        Of the model as it stands: in training mode dropout is on, so call `eval()` first (what
+        `fit` and `load` return is in evaluation mode). A MADE trained on several masks answers
+        under the mask in use.
+
         Raises `ChainruleError` for a wrong shape, NaN, or a value outside the support.
         """
         x = self._checked_values(x)
@@ -120,7 +142,7 @@ class LikelihoodModel(
     @torch.no_grad()
     def sample(
         self,
-        num_samples: int = 1,
+        num_samples: int | None = None,
         context: Tensor | int | None = None,
         *,
         seed: int | None = None,
@@ -132,17 +154,20 @@ class LikelihoodModel(
     ) -> Any:
         """Exact samples by ancestral sampling, `(num_samples, *event_shape)`.
 
+        - `num_samples`: 1 if not given, or as many as there are rows of `noise`.
         - `context`: one context for all samples or one for each.
         - `seed` or `generator`: the source of the noise; without either, a fresh random seed.
         - `noise`: instead of drawing it, uniforms `(num_samples, n[, num_noise])` in [0, 1), in the
           order of the ordering.
-        - `temperature`: below 1 sharpens every conditional; other than 1 is no longer a sample of p.
+        - `temperature`: a positive number; below 1 sharpens every conditional; other than 1 is no
+          longer a sample of p.
         - `return_log_prob`: also return log p(x) under the model (at temperature 1), nats.
         - `method`: `"incremental"` costs about one parallel pass in all, `"naive"` one per
           variable, `"fixed-point"` a few; for the same noise the sample is the same.
+
+        Raises `ChainruleError` for arguments out of range and for more than one source of noise.
         """
-        if temperature <= 0:
-            raise ChainruleError(f"temperature must be positive, not {temperature}.")
+        temperature = real_number("temperature", temperature, above=0.0)
         noise = self._checked_noise(noise, num_samples, seed, generator)
         context = self._checked_context(self._expand_context(context, len(noise)), len(noise))
         if method not in SAMPLE_METHODS:
@@ -151,6 +176,74 @@ class LikelihoodModel(
         if not return_log_prob:
             return x
         return x, self._log_prob(x, context) if log_prob is None else log_prob
+
+    # ---------------------------------------------------------------- filling in
+
+    @torch.no_grad()
+    def fill(
+        self,
+        evidence: Tensor,
+        mask: Tensor | None = None,
+        context: Tensor | int | None = None,
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        method: FillMethod = "auto",
+        num_particles: int = 128,
+        num_samples: int | None = None,
+        temperature: float = 1.0,
+        present: bool = False,
+        return_info: bool = False,
+    ) -> Any:
+        """Draw the unknown variables from p(x_unknown | x_known): inpainting, imputation, completion.
+
+        - `evidence`: `(rows, *event_shape)`. Values at unknown places are never read; NaN may stand there.
+        - `mask`: true or 1 where a variable is **unknown and to be filled in**, as in the inpainting masks
+          of diffusers (white), `numpy.ma` and scikit-learn's `MissingIndicator`; of the shape of the
+          evidence, or of one example for all rows. Without it, NaN marks the holes.
+        - `context`, `seed`, `generator`: as in `sample`. A row depends on the seed, on which row it is,
+          and on itself; not on the other rows (up to the rounding of a batch of another size).
+        - `method`: `"exact"`, where nothing known comes after a hole in the ordering, or the model is
+          order-agnostic (it is then read in an ordering that has the evidence first, so this is the
+          conditional of that reading), or its variables are independent. `"particles"`: sequential Monte
+          Carlo with `num_particles` a row, exact as their number grows. `"importance"`: the same without
+          resampling. `"auto"`: exact where it can be, row by row, else particles. `"left-to-right"`: plain
+          ancestral sampling around the evidence, at the cost of one sample; it **ignores all evidence
+          after a hole** when it fills that hole.
+        - `num_samples`: fillings of each row; those of particles come from one cloud, so they are not
+          independent of each other. None: one, without a dimension for it.
+        - `temperature`: sharpens the draws as in `sample`; other than 1, neither the fillings nor
+          `log_evidence` are those of the model.
+        - `present`: where the model knows missing values (NaN), fill with values that are there: draw from
+          p(x_unknown | x_known, no unknown one is missing). That is evidence too: among several holes of
+          variables that may be missing, all but the first count as something known after a hole.
+
+        Returns `(rows, *event_shape)`, or `(rows, num_samples, *event_shape)` where that is given; with
+        `return_info` also a `FillInfo` with log p(x_known), the effective sample size and the method of
+        each row. Warns where the particles were too few. Raises `ChainruleError` for a mask of another
+        shape or of other values, and for known values outside the support.
+        """
+        if method not in FILL_METHODS:
+            raise unknown_name("filling method", method, FILL_METHODS)
+        if seed is not None and generator is not None:
+            raise ChainruleError("seed and generator were given; give one source of randomness.")
+        source = _new_generator(seed) if generator is None else _checked_generator(generator)
+        options = FillOptions(
+            method=method,
+            num_particles=whole_number("num_particles", num_particles, minimum=1),
+            num_samples=whole_number("num_samples", 1 if num_samples is None else num_samples, minimum=1),
+            temperature=real_number("temperature", temperature, above=0.0),
+            seed=int(torch.randint(2**32, (), generator=source, device=source.device)),
+            present=present,
+        )
+        evidence, holes = self._checked_evidence(evidence, mask)
+        context = self._checked_context(self._expand_context(context, len(evidence)), len(evidence))
+        filled, info = self._fill(evidence, holes, context, options)
+        warning = warning_of(info, options.num_particles)
+        if warning is not None:
+            warnings.warn(warning, stacklevel=3)  # past the decorator, to whoever called
+        filled = filled[:, 0] if num_samples is None else filled
+        return (filled, info) if return_info else filled
 
     # ---------------------------------------------------------------- saving
 
@@ -177,7 +270,7 @@ class LikelihoodModel(
         written (what was there before is then intact).
         """
         # Not the mixin's own method: that deletes an earlier config.json before it writes anything.
-        folder = Path(save_directory)
+        folder = some_path("the folder to save to", save_directory)
         if (folder / CONFIG_NAME).exists() and not overwrite:
             raise ChainruleError(f"{folder} already holds a saved model; pass overwrite=True to replace it.")
         try:
@@ -202,7 +295,8 @@ class LikelihoodModel(
         and where it is of another class.
         """
         # Not the mixin's own method: that reads config.json itself, before anything is checked.
-        return cls._from_pretrained(model_id=str(pretrained_model_name_or_path), **hub_options)
+        place = some_path("the model's place", pretrained_model_name_or_path)
+        return cls._from_pretrained(model_id=str(place), **hub_options)
 
     def _save_pretrained(self, save_directory: Any) -> None:
         write_model_files(save_directory, type(self).__name__, self.settings(), self.state_dict())
@@ -215,6 +309,12 @@ class LikelihoodModel(
         if len(dtypes) == 1:
             # Constructors build the default dtype; a model saved in float64 must not lose digits.
             model.to(dtypes.pop())
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and bool(tensor.isnan().any()):
+                raise ChainruleError(
+                    f"the weights {name} in {model_id} hold NaN: the model was saved after it had "
+                    "diverged; train it again, or load an earlier one."
+                )
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
@@ -226,7 +326,9 @@ class LikelihoodModel(
     def _rebuilt(cls, model_id: str, settings: dict[str, Any]) -> Self:
         try:
             return cls.from_settings(settings)
-        except (TypeError, KeyError, AttributeError) as error:
+        except ChainruleError:
+            raise
+        except (TypeError, KeyError, AttributeError, IndexError, ValueError, RuntimeError) as error:
             raise ChainruleError(
                 f"the settings in {model_id} make no {cls.__name__} ({error}); "
                 "they may be of another version."
@@ -267,6 +369,13 @@ class LikelihoodModel(
 
     def _checked_values(self, x: Tensor) -> Tensor:
         """`x` on the model's device and dtype, or a `ChainruleError` that says what was expected."""
+        self._check_shape(x)
+        reference = self._reference
+        x = x.to(device=reference.device, dtype=reference.dtype)
+        self.conditional.check(x)
+        return x
+
+    def _check_shape(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise ChainruleError(
                 f"expected a torch.Tensor of shape (batch, *{self.event_shape}), not {type(x).__name__}."
@@ -276,10 +385,23 @@ class LikelihoodModel(
                 f"expected examples of shape (batch, {', '.join(map(str, self.event_shape))}), "
                 f"but got {tuple(x.shape)}."
             )
+
+    def _checked_evidence(self, evidence: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Evidence with 0 in its holes, on the model's device and dtype, and the holes as booleans."""
+        self._check_shape(evidence)
+        holes = _checked_mask(mask, evidence, self.event_shape)
         reference = self._reference
-        x = x.to(device=reference.device, dtype=reference.dtype)
-        self.conditional.check(x)
-        return x
+        holes = holes.to(reference.device)
+        known = torch.where(holes, 0.0, evidence.to(device=reference.device, dtype=reference.dtype))
+        outside = ~(self.conditional.in_support(known) | holes)
+        if bool(outside.any()):
+            where = torch.nonzero(outside)[0].tolist()
+            family = self.conditional.at(int(outside.flatten(1)[where[0]].nonzero()[0]))
+            raise ChainruleError(
+                f"the known value {known[tuple(where)].item():g} at index {where} of the evidence cannot "
+                f"occur: expected {family.value_range}; mask it if it is to be filled in."
+            )
+        return known, holes
 
     def _checked_context(self, context: Tensor | None, batch_size: int) -> Tensor | None:
         """The context as `(batch, context_size)` floats, or a `ChainruleError`."""
@@ -292,9 +414,14 @@ class LikelihoodModel(
             raise ChainruleError(
                 f"this model needs a context: {size} numbers or a label in 0..{size - 1} per example."
             )
-        context = torch.as_tensor(context)
+        context = _as_tensor(context)
         if not context.is_floating_point():
             context = _one_hot(context, size)
+        elif not bool(context.isfinite().all()):
+            where = torch.nonzero(~context.isfinite())[0].tolist()
+            raise ChainruleError(
+                f"the context is {context[tuple(where)].item():g} at index {where}; expected finite numbers."
+            )
         if tuple(context.shape) != (batch_size, size):
             raise ChainruleError(
                 f"expected a context of shape ({batch_size}, {size}) or labels ({batch_size},), "
@@ -307,26 +434,76 @@ class LikelihoodModel(
         """One context for all samples becomes one for each."""
         if context is None:
             return None
-        context = torch.as_tensor(context)
+        context = _as_tensor(context)
         single = context.ndim == (1 if context.is_floating_point() else 0)
         return context.expand(num_samples, *context.shape) if single else context
 
     def _checked_noise(
-        self, noise: Tensor | None, num_samples: int, seed: int | None, generator: torch.Generator | None
+        self,
+        noise: Tensor | None,
+        num_samples: int | None,
+        seed: int | None,
+        generator: torch.Generator | None,
     ) -> Tensor:
+        """Noise from its one source, `(num_samples, n, num_noise)` on the model's device and dtype."""
+        given = {"seed": seed, "generator": generator, "noise": noise}
+        sources = [name for name, value in given.items() if value is not None]
+        if len(sources) > 1:
+            raise ChainruleError(f"{' and '.join(sources)} were given; give one source of randomness.")
+        if num_samples is not None:
+            num_samples = whole_number("num_samples", num_samples)
         reference, width = self._reference, self.conditional.num_noise
         if noise is None:
-            generator = generator or _new_generator(seed)
-            noise = draw_noise(num_samples, self.num_variables, width, generator, reference.dtype)
-        elif noise.ndim == 2:
-            noise = noise[..., None]
-        expected = (len(noise), self.num_variables, width)
-        if tuple(noise.shape) != expected:
+            source = _new_generator(seed) if generator is None else _checked_generator(generator)
+            count = 1 if num_samples is None else num_samples
+            noise = draw_noise(count, self.num_variables, width, source, reference.dtype)
+        else:
+            noise = self._checked_given_noise(noise, num_samples)
+        return noise.to(device=reference.device, dtype=reference.dtype)
+
+    def _checked_given_noise(self, noise: Tensor, num_samples: int | None) -> Tensor:
+        """Noise that the caller made, `(num_samples, n, num_noise)`, or a `ChainruleError`."""
+        if not isinstance(noise, Tensor) or not noise.is_floating_point():
+            kind = str(noise.dtype) if isinstance(noise, Tensor) else type(noise).__name__
+            raise ChainruleError(f"noise must be a tensor of floats in [0, 1), not {kind}.")
+        width = self.conditional.num_noise
+        shaped = noise[..., None] if noise.ndim == 2 else noise
+        if shaped.ndim != 3 or tuple(shaped.shape[1:]) != (self.num_variables, width):
             raise ChainruleError(
                 f"expected noise of shape (num_samples, {self.num_variables}, {width}), "
-                f"but got {tuple(noise.shape)}."
+                f"but got {tuple(shaped.shape)}."
             )
-        return noise.to(device=reference.device, dtype=reference.dtype)
+        if num_samples not in (None, len(shaped)):
+            raise ChainruleError(
+                f"num_samples is {num_samples}, but the noise is for {len(shaped)}; leave num_samples out."
+            )
+        inside = (shaped >= 0) & (shaped < 1)  # false for NaN
+        if not bool(inside.all()):
+            where = torch.nonzero(~inside)[0].tolist()
+            raise ChainruleError(
+                f"the noise is {shaped[tuple(where)].item():g} at index {where}; expected uniforms in [0, 1)."
+            )
+        # A double just below 1 must not become 1 in the model's precision.
+        return shaped.clamp_max(1 - torch.finfo(self._reference.dtype).eps / 2)
+
+
+def _checked_mask(mask: Tensor | None, evidence: Tensor, event_shape: tuple[int, ...]) -> Tensor:
+    """Where the holes are, a boolean tensor of the evidence's shape, or a `ChainruleError`."""
+    if mask is None:
+        return evidence.isnan()
+    if not isinstance(mask, Tensor):
+        raise ChainruleError(f"the mask must be a torch.Tensor, not {type(mask).__name__}.")
+    if tuple(mask.shape) not in (tuple(evidence.shape), event_shape):
+        raise ChainruleError(
+            f"the mask has shape {tuple(mask.shape)}; expected that of the evidence, "
+            f"{tuple(evidence.shape)}, or that of one example, {event_shape}."
+        )
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        odd = mask[(mask != 0) & (mask != 1)].flatten()[0].item()
+        raise ChainruleError(
+            f"the mask holds {odd}; expected true or 1 where a variable is to be filled in, else false or 0."
+        )
+    return mask.bool().expand(evidence.shape)
 
 
 def _new_generator(seed: int | None) -> torch.Generator:
@@ -334,20 +511,47 @@ def _new_generator(seed: int | None) -> torch.Generator:
     if seed is None:
         generator.seed()
     else:
-        generator.manual_seed(seed)
+        generator.manual_seed(checked_seed(seed))
+    return generator
+
+
+def _checked_generator(generator: torch.Generator) -> torch.Generator:
+    if not isinstance(generator, torch.Generator):
+        raise ChainruleError(f"generator must be a torch.Generator, not {type(generator).__name__}.")
     return generator
 
 
 def _checked_event_shape(event_shape: Sequence[int]) -> tuple[int, ...]:
-    shape = tuple(int(size) for size in event_shape)
-    if not shape or min(shape) < 1:
-        raise ChainruleError(f"event_shape must be one or more positive sizes, such as (784,), not {shape}.")
+    expected = "event_shape must be one or more positive sizes, such as (784,)"
+    if isinstance(event_shape, (str, bytes)) or not isinstance(event_shape, Iterable):
+        raise ChainruleError(f"{expected}, not {event_shape!r}.")
+    sizes = tuple(event_shape)
+    try:
+        shape = tuple(whole_number("event_shape", size, minimum=1) for size in sizes)
+    except ChainruleError:
+        raise ChainruleError(f"{expected}, not {reprlib.repr(sizes)}.") from None
+    if not shape or math.prod(shape) > LARGEST_SIZE:
+        raise ChainruleError(f"{expected}, not {reprlib.repr(sizes)}.")
     return shape
 
 
+def _as_tensor(context: Any) -> Tensor:
+    try:
+        return torch.as_tensor(context)
+    except (TypeError, ValueError, RuntimeError):
+        raise ChainruleError(
+            f"a context must be a tensor of numbers or labels, not {reprlib.repr(context)}."
+        ) from None
+
+
 def _one_hot(labels: Tensor, size: int) -> Tensor:
-    if labels.ndim != 1 or (labels.numel() and (labels.min() < 0 or labels.max() >= size)):
-        raise ChainruleError(f"labels must be one whole number in 0..{size - 1} per example.")
+    expected = f"labels must be one whole number in 0..{size - 1} per example"
+    if labels.ndim != 1 or labels.is_complex():
+        raise ChainruleError(f"{expected}, but these are {labels.dtype} of shape {tuple(labels.shape)}.")
+    outside = (labels < 0) | (labels >= size)
+    if bool(outside.any()):
+        where = int(outside.int().argmax())
+        raise ChainruleError(f"{expected}; the label at index {where} is {labels[where].item()}.")
     return nn.functional.one_hot(labels.long(), size).float()
 
 

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from chainrule.conditionals import Conditional
 from chainrule.errors import ChainruleError
+from chainrule.layers import Columns
 from chainrule.likelihood import LikelihoodModel, SampleMethod
 from chainrule.orderings import Ordering, resolve_ordering
-from chainrule.sampling import ancestral, fixed_point, naive
+from chainrule.sampling import FillInfo, FillOptions, ancestral, fill_holes, fixed_point, naive
 
 __all__ = ["AutoregressiveModel"]
 
@@ -34,6 +35,9 @@ class AutoregressiveModel(LikelihoodModel):
     #: Whether `with_ordering` is possible without training again.
     order_agnostic: ClassVar[bool] = False
 
+    #: Whether no variable tells anything about another, so that any of them can be filled in exactly.
+    independent_variables: ClassVar[bool] = False
+
     _order: Tensor
     _position: Tensor
 
@@ -46,6 +50,9 @@ class AutoregressiveModel(LikelihoodModel):
         context_size: int = 0,
     ) -> None:
         super().__init__(event_shape, conditional=conditional, context_size=context_size)
+        #: Numbers that the network reads and writes for each variable, in the layout of the event.
+        self.inputs = Columns(self.conditional.input_sizes(self.num_variables))
+        self.outputs = Columns(self.conditional.param_sizes(self.num_variables))
         self._set_ordering(resolve_ordering(ordering, self.event_shape))
 
     # ---------------------------------------------------------------- what a subclass writes
@@ -81,6 +88,16 @@ class AutoregressiveModel(LikelihoodModel):
         params = self.to_sequence(self(self.from_sequence(state.sequence), state.context))
         state.position += 1
         return params[:, state.position - 1], state
+
+    def select_state(self, state: Any, rows: Tensor) -> Any:
+        """The state of a batch made of these rows, indices `(k,)`, of the batch that `state` is of.
+
+        Filling in multiplies promising rows by it. This default asks the state, `state.select_rows(rows)`,
+        and returns None where that has no such method: the steps are then taken again, right but slow.
+        The state handed in may be changed and must not be used again.
+        """
+        select_rows = getattr(state, "select_rows", None)
+        return None if select_rows is None else select_rows(rows)
 
     # ---------------------------------------------------------------- likelihood
 
@@ -122,6 +139,11 @@ class AutoregressiveModel(LikelihoodModel):
         """The fast sampler; a model overrides it where it knows a faster way to the same sample."""
         return ancestral(self, noise, context, temperature, with_log_prob=with_log_prob)
 
+    def _fill(
+        self, evidence: Tensor, holes: Tensor, context: Tensor | None, options: FillOptions
+    ) -> tuple[Tensor, FillInfo]:
+        return fill_holes(self, evidence, holes, context, options)
+
     # ---------------------------------------------------------------- layout
 
     def conditional_at(self, position: int) -> Conditional:
@@ -141,6 +163,19 @@ class AutoregressiveModel(LikelihoodModel):
         """`(batch, n, ...)` in the order of the ordering to `(batch, *event_shape, ...)`."""
         flat = sequence if self._is_natural else sequence[:, self._position]
         return flat.reshape(len(sequence), *self.event_shape, *sequence.shape[2:])
+
+    def encode(self, x: Tensor) -> Tensor:
+        """What a network reads of x: from `(batch, *event_shape)` to `(batch, inputs.total)`."""
+        return self.conditional.encode_packed(x.flatten(1))
+
+    def encode_sequence(self, values: Tensor, first: int = 0) -> Tensor:
+        """The same for values `(batch, k)` of the variables from place `first` of the ordering on."""
+        last = first + values.shape[1]
+        if last == first + 1:
+            return self.conditional_at(first).encode(values).flatten(1)
+        encoded = self.conditional_over(first, last).encode(values)
+        columns = self.sequence_inputs
+        return columns.pack(encoded) if columns.are_alike else columns.pick(range(first, last)).pack(encoded)
 
     def with_ordering(self, ordering: str | Sequence[int] | Ordering) -> Self:
         """The same network read in another ordering; shares every parameter.
@@ -170,6 +205,9 @@ class AutoregressiveModel(LikelihoodModel):
     def _set_ordering(self, ordering: Ordering) -> None:
         self.ordering = ordering
         self._is_natural = ordering.permutation == tuple(range(len(ordering)))
+        #: The same as `inputs` and `outputs`, with the variables in the ordering.
+        self.sequence_inputs = self.inputs.pick(ordering.permutation)
+        self.sequence_outputs = self.outputs.pick(ordering.permutation)
         device = self._reference.device
         self.register_buffer("_order", ordering.indices().to(device), persistent=False)
         self.register_buffer("_position", ordering.positions().to(device), persistent=False)
@@ -186,3 +224,7 @@ class _ParallelState:
     sequence: Tensor  # (batch, n), in the ordering
     context: Tensor | None
     position: int = 0
+
+    def select_rows(self, rows: Tensor) -> _ParallelState:
+        context = None if self.context is None else self.context[rows]
+        return _ParallelState(self.sequence[rows], context, self.position)

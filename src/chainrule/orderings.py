@@ -9,16 +9,18 @@ grid and visit the channels of a pixel together.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from chainrule.arguments import checked_seed, whole_number
 from chainrule.errors import ChainruleError, unknown_name
 
 __all__ = [
     "ORDERINGS",
+    "ORDERINGS_FROM_DATA",
     "Ordering",
     "greedy_entropy_ordering",
     "pairwise_entropies",
@@ -70,8 +72,8 @@ class Ordering:
 def resolve_ordering(spec: str | Sequence[int] | Tensor | Ordering, event_shape: tuple[int, ...]) -> Ordering:
     """An ordering for `event_shape` from its name, `"random:SEED"`, a permutation, or as it is.
 
-    Raises `ChainruleError` for an unknown name, a list that is no permutation of the variables, or
-    an image ordering asked of something that is no image.
+    Raises `ChainruleError` for an unknown name, a name that needs data (`ORDERINGS_FROM_DATA`), a list
+    that is no permutation of the variables, or an image ordering asked of something that is no image.
 
     >>> resolve_ordering("spiral", (3, 3)).permutation
     (4, 5, 8, 7, 6, 3, 0, 1, 2)
@@ -80,15 +82,9 @@ def resolve_ordering(spec: str | Sequence[int] | Tensor | Ordering, event_shape:
     if isinstance(spec, Ordering):
         ordering = spec
     elif isinstance(spec, str):
-        name, _, argument = spec.partition(":")
-        if name not in ORDERINGS:
-            raise unknown_name("ordering", spec, ORDERINGS)
-        if name == "random":
-            ordering = random_ordering(event_shape, _seed_of(spec, argument))
-        else:
-            ordering = Ordering(tuple(ORDERINGS[name](event_shape)), name)
+        ordering = _named_ordering(spec, event_shape)
     else:
-        ordering = Ordering(tuple(int(i) for i in spec))
+        ordering = Ordering(_checked_permutation(spec))
     if len(ordering) != size:
         raise ChainruleError(
             f"the ordering has {len(ordering)} variables, but event_shape {tuple(event_shape)} has {size}."
@@ -98,7 +94,7 @@ def resolve_ordering(spec: str | Sequence[int] | Tensor | Ordering, event_shape:
 
 def random_ordering(event_shape: tuple[int, ...], seed: int = 0) -> Ordering:
     """A permutation drawn uniformly with its own generator; the same seed gives the same one."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checked_seed(seed))
     permutation = torch.randperm(math.prod(event_shape), generator=generator)
     return Ordering(tuple(permutation.tolist()), f"random:{seed}")
 
@@ -268,13 +264,39 @@ def _is_named(name: str) -> bool:
     return name.partition(":")[0] in ORDERINGS
 
 
+def _named_ordering(spec: str, event_shape: tuple[int, ...]) -> Ordering:
+    name, colon, argument = spec.partition(":")
+    if name in ORDERINGS_FROM_DATA:
+        raise ChainruleError(
+            f"ordering {spec!r} is learned from data, which a model does not see when it is made; "
+            f"pass {ORDERINGS_FROM_DATA[name]}."
+        )
+    if name not in ORDERINGS:
+        raise unknown_name("ordering", spec, {*ORDERINGS, *ORDERINGS_FROM_DATA, "random:SEED"})
+    if name == "random":
+        return random_ordering(event_shape, _seed_of(spec, argument))
+    if colon:
+        raise ChainruleError(f"ordering {spec!r}: only 'random' takes a seed; write {name!r}.")
+    return Ordering(tuple(ORDERINGS[name](event_shape)), name)
+
+
 def _seed_of(spec: str, argument: str) -> int:
     try:
-        return int(argument or 0)
+        seed = int(argument or 0)
     except ValueError:
         raise ChainruleError(
             f"ordering {spec!r}: the seed must be a whole number, as in 'random:7'."
         ) from None
+    return checked_seed(seed, f"ordering {spec!r}: the seed")
+
+
+def _checked_permutation(spec: Sequence[int] | Tensor) -> tuple[int, ...]:
+    """The indices as ints; `ChainruleError` for what is no list of whole numbers."""
+    if isinstance(spec, bytes) or not isinstance(spec, Iterable):
+        raise ChainruleError(
+            f"an ordering is a name such as 'spiral', a permutation, or an Ordering, not {spec!r}."
+        )
+    return tuple(whole_number(f"place {place} of the ordering", index) for place, index in enumerate(spec))
 
 
 def _random(event_shape: tuple[int, ...]) -> list[int]:
@@ -289,4 +311,10 @@ ORDERINGS: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "spiral": _over_pixels(_spiral_walk, "spiral"),
     "hilbert": _over_pixels(_hilbert_walk, "hilbert"),
     "random": _random,
+}
+
+#: Names that only code with data at hand can use (`chainrule train` does), and how to get them otherwise.
+ORDERINGS_FROM_DATA: dict[str, str] = {
+    "greedy": "chainrule.orderings.greedy_entropy_ordering(data.train)",
+    "learned": "chainrule.training.learn_ordering(data).ordering",
 }

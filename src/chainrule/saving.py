@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from chainrule._version import __version__
+from chainrule.arguments import some_path
 from chainrule.errors import ChainruleError
 
 __all__ = [
@@ -95,7 +96,7 @@ def read_model_files(
 
 def locate(source: Any, **hub_options: Any) -> Path:
     """The folder that `source` names: itself, or a snapshot downloaded from the hub."""
-    folder = Path(source)
+    folder = some_path("the model's place", source)
     if folder.is_dir():
         return folder
     if folder.exists() or not _looks_like_hub_name(str(source)):
@@ -124,6 +125,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ChainruleError(f"{path} cannot be read ({error}); restore it or train again.") from None
     if not isinstance(config, dict) or not {"format", "model", "settings"} <= config.keys():
         raise ChainruleError(f"{path} is not the configuration of a chainrule model.")
+    if not isinstance(config["model"], str) or not isinstance(config["settings"], dict):
+        raise ChainruleError(
+            f"{path} is damaged: 'model' must be the name of a class and 'settings' its arguments; "
+            "restore it or train again."
+        )
     if config["format"] != FORMAT:
         raise ChainruleError(
             f"{path} has format {config['format']}, written by chainrule {config.get('chainrule', '?')}; "

@@ -130,7 +130,8 @@ def _preset_row(item: tuple[str, Any]) -> tuple[str, ...]:
     name, preset = item
     settings = {**preset.settings, **({"members": preset.members} if preset.members > 1 else {})}
     text = ", ".join(f"{key}={value}" for key, value in settings.items()) or "-"
-    return (name, preset.data, f"{preset.published:.2f}", preset.measured_text, text, preset.source)
+    published = "-" if preset.published is None else f"{preset.published:.2f}"
+    return (name, preset.data, published, preset.measured_text, text, preset.source)
 
 
 def _dataset_row(entry: DatasetEntry) -> tuple[str, ...]:
@@ -141,7 +142,7 @@ def _dataset_row(entry: DatasetEntry) -> tuple[str, ...]:
     return (
         entry.name,
         " x ".join(map(str, entry.event_shape)),
-        f"{entry.levels}{' dynamic' if entry.dynamic else ''}",
+        f"{entry.levels or 'mixed'}{' dynamic' if entry.dynamic else ''}",
         *sizes,
         where,
         entry.licence,

@@ -10,7 +10,7 @@ import typer
 from chainrule.cli.model_cards import CARDS
 from chainrule.cli.names import SPLITS
 from chainrule.cli.options import AsJson, DataOption, RunArgument, add_command
-from chainrule.cli.output import counting, print_facts, print_json, print_table, show
+from chainrule.cli.output import counting, print_facts, print_json, print_table, say, show
 from chainrule.cli.sources import OpenedModel, open_model
 from chainrule.errors import ChainruleError
 
@@ -59,7 +59,8 @@ def evaluate(
     if limit is not None and limit < 1:
         raise ChainruleError(f"--limit must be at least 1, not {limit}.")
     opened = open_model(run)
-    dataset = opened.data(data)
+    choice = opened.data(data)
+    dataset = choice.load()
     available = len(dataset.split(split))
     model = opened.mixture(members)
     from chainrule import training
@@ -68,6 +69,12 @@ def evaluate(
     with counting("evaluating") as on_batch:
         batch = 500 if members == 1 else 100
         result = training.evaluate(model, dataset, split, on_batch=on_batch, batch_size=batch, limit=limit)
+    changed = training.changed_splits(opened.config, dataset) if data is None else []
+    if changed:
+        say(
+            f"warning: the {' and '.join(changed)} data of {dataset.name} changed since {run} was trained "
+            "on it (its SHA-256 differs)"
+        )
     published = published_for(opened.name, dataset) if split == "test" else []
     content = {
         "run": run,
@@ -75,17 +82,28 @@ def evaluate(
         "members": members,
         **vars(result),
         "available": available,
+        "data_is": dataset.description if choice.is_file else None,
+        "data_changed": changed,
         "seconds": time.perf_counter() - began,
         "published": [vars(item) for item in published],
-        "preset": _preset_result(opened, dataset.name),
+        "preset": _preset_result(opened, choice.spec),
     }
-    print_json(content) if as_json else _show(content)
+    if as_json:
+        print_json(content)
+        return
+    _show(content)
+    if data is not None and choice.is_file and available < _all_examples(dataset):
+        show(f"\nFor every example of the file: chainrule score {run} {data}")
 
 
 def published_for(model: str, data: Dataset) -> list[PublishedResult]:
     """The published test results of this kind of model on this data set."""
     known_as = CARDS[model].published_as if model in CARDS else ()
     return [result for result in data.published if result.model.partition(",")[0] in known_as]
+
+
+def _all_examples(data: Dataset) -> int:
+    return sum(len(values) for values in (data.train, data.validation, data.test) if values is not None)
 
 
 def _preset_result(opened: OpenedModel, data: str) -> dict[str, Any] | None:
@@ -106,12 +124,17 @@ def _show(content: dict[str, Any]) -> None:
     mixture = f", mixture of {content['members']}" if content["members"] > 1 else ""
     some = content["examples"] < content["available"]
     of_all = f" of {content['available']:,}, spread evenly," if some else ""
-    examples_of = f"{content['examples']:,}{of_all} examples of {content['data']}, {content['split']}"
+    plural = "" if content["available"] == 1 else "s"
+    examples_of = f"{content['examples']:,}{of_all} example{plural} of {content['data']}, {content['split']}"
+    uncertainty = f"± {error:.3f} nats (standard error)"
+    if content["examples"] == 1:
+        uncertainty = "nats (a single example has no standard error)"
     print_facts(
         [
             ("model", f"{content['model']}{mixture} ({content['run']})"),
             ("data", examples_of),
-            ("NLL", f"{content['nll']:.3f} ± {error:.3f} nats (standard error)"),
+            *([("", content["data_is"])] if content["data_is"] else []),
+            ("NLL", f"{content['nll']:.3f} {uncertainty}"),
             ("", f"{content['bits_per_dim']:.4f} bits/dim"),
             ("time", f"{content['seconds']:.1f} s"),
         ]
@@ -119,7 +142,11 @@ def _show(content: dict[str, Any]) -> None:
     preset = content["preset"]
     if preset:
         mixed = f" with {preset['members']} members" if preset["members"] > 1 else ""
-        published = f"published {preset['published']:.2f} nats ({preset['source']})"
+        published = (
+            f"published {preset['published']:.2f} nats ({preset['source']})"
+            if preset["published"] is not None
+            else "not a published configuration"
+        )
         show(f"\nPreset {preset['name']}{mixed}: {published}; here: {preset['measured_text']}.")
     if content["published"]:
         print_table(

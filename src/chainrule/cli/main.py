@@ -10,12 +10,13 @@ import errno
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
 
 from chainrule._version import __version__
-from chainrule.cli import browse, demo, evaluate, mix, sample, score, train
+from chainrule.cli import browse, demo, evaluate, fill, mix, sample, score, train
 from chainrule.cli.options import examples, help_text
 from chainrule.cli.output import Interrupted
 from chainrule.errors import ChainruleError
@@ -24,7 +25,6 @@ __all__ = ["app", "run"]
 
 #: Failures of the machine that its owner can mend; everything else that breaks is ours.
 _MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
-_REPORT_TO = "https://github.com/chainrule/chainrule/issues"
 
 app = typer.Typer(
     name="chainrule",
@@ -38,7 +38,7 @@ app = typer.Typer(
         "chainrule sample runs/nade -n 64 --out samples.png",
     ),
 )
-for _module in (demo, browse, train, evaluate, sample, score, mix):
+for _module in (demo, browse, train, evaluate, sample, score, fill, mix):
     _module.register(app)
 
 
@@ -73,6 +73,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     stderr; 130: interrupted.
     """
     command = typer.main.get_command(app)
+    empty = _empty_argument(sys.argv[1:] if arguments is None else arguments)
+    if empty:
+        return _refuse(
+            f"{empty} is empty; give it a value, or leave it out (an unset variable of the shell?)."
+        )
     try:
         status = command.main(
             args=None if arguments is None else list(arguments), prog_name="chainrule", standalone_mode=False
@@ -90,6 +95,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             )
         return _our_failure()
     except Exception as error:
+        if _was_interrupted(error):
+            return _interrupted("")
         if hasattr(
             error, "format_message"
         ):  # what typer raises for an unknown option, a missing argument, ...
@@ -98,6 +105,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if status == 130:
         return _interrupted("")
     return status if isinstance(status, int) else 0
+
+
+def _empty_argument(arguments: Sequence[str]) -> str | None:
+    """The option without its value, or the argument, that is an empty text: never what anybody meant."""
+    for before, argument in pairwise(("", *arguments)):
+        if not argument.strip():
+            return before if before.startswith("-") else "an argument"
+        if argument.startswith("--") and argument.endswith("=") and argument.count("=") == 1:
+            return argument[:-1]
+    return None
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C is at the root of the error: some libraries turn it into one of their own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _refuse(message: str) -> int:
@@ -119,7 +143,7 @@ def _our_failure() -> int:
     traceback.print_exc()
     print(
         f"chainrule: this is a failure of chainrule {__version__}, not yours; "
-        f"please report it with the lines above: {_REPORT_TO}",
+        "please report it to its authors with the lines above",
         file=sys.stderr,
     )
     return 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chainrule.cli.options import Overwrite, add_command
-from chainrule.cli.output import show
+from chainrule.cli.options import AsJson, add_command
+from chainrule.cli.output import print_json, show
 from chainrule.cli.sources import open_model
 from chainrule.errors import ChainruleError
 
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
         app,
         mix,
         "chainrule mix runs/made-raster runs/made-spiral runs/nade --out runs/mixture",
-        "chainrule evaluate runs/mixture",
+        "chainrule mix runs/nade runs/made --out runs/mixture --overwrite --json",
     )
 
 
@@ -32,7 +33,10 @@ def mix(
     out: Annotated[
         Path, typer.Option("--out", metavar="FOLDER", help="Where to save it.", show_default=False)
     ],
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier mixture (and nothing else).")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Mix trained models with equal weights: p(x) is the mean of theirs, exactly.
 
@@ -45,6 +49,7 @@ def mix(
 
     if len(runs) < 2:
         raise ChainruleError("mix needs two or more models.")
+    _check_out(out, runs, overwrite)
     opened = [open_model(source) for source in runs]
     mixture = Ensemble([one.model for one in opened])
     mixture.save_pretrained(out, overwrite=overwrite)
@@ -52,5 +57,46 @@ def mix(
     # What the members were trained on is what the mixture is evaluated on, unless told otherwise.
     kept = {key: first[key] for key in ("data", "notes") if key in first}
     write_json(out / CONFIG_NAME, {**config, **kept})
+    if as_json:
+        print_json(
+            {
+                "mixture": str(out),
+                "members": runs,
+                "parameters": mixture.num_parameters,
+                "data": kept.get("data"),
+            }
+        )
+        return
     show(f"{len(runs)} models mixed in {out}; {mixture.num_parameters:,} parameters.")
     show(f"Next: chainrule evaluate {out}")
+
+
+def _check_out(out: Path, runs: list[str], overwrite: bool) -> None:
+    """Refuse to write where anything but an earlier mixture would be lost."""
+    if out.exists() and not out.is_dir():
+        raise ChainruleError(f"{out} is a file; name a folder with --out.")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if any(Path(run).is_dir() and Path(run).samefile(out) for run in runs):
+        raise ChainruleError(f"{out} is one of the models to mix; choose another --out.")
+    if not _is_mixture(out):
+        raise ChainruleError(
+            f"{out} exists and is not a mixture; it will not be overwritten. Choose another --out."
+        )
+    if not overwrite:
+        raise ChainruleError(
+            f"{out} already holds a mixture; pass --overwrite to replace it, or another --out."
+        )
+
+
+def _is_mixture(folder: Path) -> bool:
+    """Whether this command (or `Ensemble.save_pretrained`) made the folder, in this version or another."""
+    from chainrule.saving import CONFIG_NAME
+
+    try:
+        config = json.loads((folder / CONFIG_NAME).read_bytes())
+    except (OSError, ValueError):
+        return False
+    if not isinstance(config, dict) or not {"format", "chainrule", "settings"} <= config.keys():
+        return False
+    return config.get("model") == "Ensemble" and "training" not in config

@@ -73,7 +73,9 @@ def complete_preset(ctx: Any, incomplete: str) -> _Offers:
     """Presets of the model on the line, or of all models before one is chosen."""
     model = ctx.params.get("model")
     offers = {
-        name: f"published {preset.published:.2f} nats on {preset.data}"
+        name: preset.note
+        if preset.published is None
+        else f"published {preset.published:.2f} nats on {preset.data}"
         for of_model in ([model] if model in PRESETS else PRESETS)
         for name, preset in PRESETS[of_model].items()
     }

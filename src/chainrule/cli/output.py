@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "Interrupted",
@@ -20,6 +20,9 @@ __all__ = [
     "say",
     "show",
 ]
+
+#: Characters in a line of a table that goes into a file or a pipe.
+_PIPE_WIDTH = 110
 
 
 class Interrupted(Exception):
@@ -51,19 +54,22 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     table = Table(
         title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
-    for column in columns:
+    console = Console()
+    for index, column in enumerate(columns):
         right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+        # Names and numbers stay whole in a file or a pipe, where people look for them with other programs.
+        whole = not console.is_terminal and (right or index == 0)
+        justify: Literal["left", "right"] = "right" if right else "left"
+        table.add_column(column.lstrip(">"), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console()
     if console.is_terminal:
         console.print(table)
         return
-    # A pipe has no width of its own: no cell is folded there, and no line padded.
-    wide = Console(width=1000, file=io.StringIO())
-    wide.print(table)
-    lines = wide.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    # A pipe has no width of its own; the lines there are not padded.
+    piped = Console(width=_PIPE_WIDTH, file=io.StringIO())
+    piped.print(table)
+    lines = piped.file.getvalue().splitlines()  # type: ignore[attr-defined]
     show("\n".join(line.rstrip() for line in lines))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import secrets
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 
 from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
 from chainrule.cli.output import print_facts, print_json
-from chainrule.cli.sources import open_model, parse_context
+from chainrule.cli.sources import context_for, open_model
 from chainrule.errors import ChainruleError
 
 __all__ = ["register"]
@@ -55,7 +56,9 @@ def sample(
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed", help="The same seed gives the same samples; random if not given.", show_default=False
+            "--seed",
+            help="The same seed gives the same samples; random if not given.",
+            show_default=False,
         ),
     ] = None,
     method: Annotated[
@@ -83,18 +86,21 @@ def sample(
         )
     if number < 1:
         raise ChainruleError(f"-n must be at least 1, not {number}.")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ChainruleError(f"--temperature must be a positive number, not {temperature:g}.")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ChainruleError(f"--seed must be a whole number from 0 to 2^63 - 1, not {seed}.")
     check_writable(out, overwrite=overwrite)
     opened = open_model(run)
     model = opened.mixture(members)
-    if out.suffix.lower() == ".png" and len(model.event_shape) != 3:
-        raise ChainruleError(
-            f"{out}: examples of shape {model.event_shape} are no images; write .csv, .npy or .npz."
-        )
+    given = context_for(model, context)
+    if out.suffix.lower() == ".png":
+        _check_picture(out, number, model.event_shape)
     seed = secrets.randbelow(2**31) if seed is None else seed
     began = time.perf_counter()
     values = model.sample(
         number,
-        parse_context(context),
+        given,
         seed=seed,
         temperature=temperature,
         method=method,  # type: ignore[arg-type]
@@ -117,17 +123,33 @@ def sample(
     if as_json:
         print_json(content)
         return
-    given = f" given {context}" if context is not None else ""
+    condition = f" given {context}" if context is not None else ""
     print_facts(
         [
             (
                 "samples",
-                f"{number} of {opened.name}{given}, temperature {temperature:g}, {method}, {seconds:.2f} s",
+                f"{number} of {opened.name}{condition}, temperature {temperature:g}, {method}, "
+                f"{seconds:.2f} s",
             ),
             ("seed", f"{seed}  (--seed {seed} draws them again)"),
             ("file", str(out)),
         ]
     )
+
+
+def _check_picture(out: Path, number: int, event_shape: tuple[int, ...]) -> None:
+    """Say before sampling what cannot be drawn after it."""
+    from chainrule.report import most_images
+
+    if len(event_shape) != 3:
+        raise ChainruleError(
+            f"{out}: examples of shape {event_shape} are no images; write .csv, .npy or .npz."
+        )
+    most = most_images(*event_shape[1:])
+    if number > most:
+        raise ChainruleError(
+            f"-n {number}: a .png shows at most {most:,} images of this size; draw fewer, or write .npy."
+        )
 
 
 def _write(values: Any, out: Path, facts: dict[str, str], overwrite: bool) -> None:

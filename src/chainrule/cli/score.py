@@ -14,12 +14,14 @@ from chainrule.cli.names import SPLITS, complete_dataset
 from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
 from chainrule.cli.output import counting, print_json, say, show
 from chainrule.cli.run_pictures import is_image
-from chainrule.cli.sources import OpenedModel, open_model, parse_context
-from chainrule.errors import ChainruleError
+from chainrule.cli.sources import OpenedModel, context_for, open_model
+from chainrule.errors import ChainruleError, unknown_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from chainrule.likelihood import LikelihoodModel
 
 __all__ = ["register"]
 
@@ -59,11 +61,14 @@ def score(
         ),
     ] = None,
     split: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--split", help="For a data set's name: which split.", autocompletion=lambda: list(SPLITS)
+            "--split",
+            help="For a data set's name: which split; test if not said.",
+            autocompletion=lambda: list(SPLITS),
+            show_default=False,
         ),
-    ] = "test",
+    ] = None,
     per_variable: Annotated[
         bool,
         typer.Option("--per-variable", help="Also log p of every variable (.npz), or surprise maps (.png)."),
@@ -90,6 +95,10 @@ def score(
         check_writable(out, overwrite=overwrite)
     opened = open_model(run)
     model = opened.mixture(members)
+    if per_variable and not hasattr(model, "log_prob_per_variable"):
+        raise ChainruleError(
+            f"{run}: a mixture has no conditionals; leave --per-variable out, or score one of its members."
+        )
     if out is not None and out.suffix.lower() == ".png" and not is_image(model):
         raise ChainruleError(f"{out}: examples of shape {model.event_shape} are no pictures; write an .npz.")
     values, context_values = _read_input(opened, source, split, threshold, context)
@@ -137,29 +146,42 @@ def _check_outputs(out: Path | None, per_variable: bool, members: int) -> None:
 
 
 def _read_input(
-    opened: OpenedModel, source: str, split: str, threshold: float | None, context: str | None
+    opened: OpenedModel, source: str, split: str | None, threshold: float | None, context: str | None
 ) -> tuple[Tensor, Any]:
     """Examples as the model takes them, and one context for each (or None)."""
     from chainrule import data
 
     model = opened.model
-    support = model.conditional.support()
-    given = parse_context(context)
     if source in data.CATALOGUE:
         if threshold is not None:
             raise ChainruleError(f"data set {source!r} takes no --threshold; write ./{source} for a file.")
+        split = split or "test"
         dataset = data.load(source)
         values = dataset.evaluation_split(split)
-        if model.context_size and given is None and dataset.labels:
+        if model.context_size and context is None and dataset.labels:
             return values, dataset.labels[split]
+        given = context_for(model, context)
     else:
-        values = data.read(
-            source,
-            event_shape=model.event_shape,
-            levels=256 if support is None else len(support),
-            threshold=threshold,
-        )
+        if split is not None:
+            raise ChainruleError(
+                f"--split {split} is for the name of a data set, but {source} is none; leave it out to score "
+                "all of a file."
+            )
+        given = context_for(model, context)
+        values = _read_file(source, model, threshold)
     return values, given if given is None else given.expand(len(values), *given.shape)
+
+
+def _read_file(source: str, model: LikelihoodModel, threshold: float | None) -> Tensor:
+    from chainrule import data
+
+    if not (Path(source).exists() or "." in source or "/" in source):
+        raise ChainruleError(
+            f"{unknown_name('data set', source, data.CATALOGUE)} (and there is no such file)"
+        )
+    support = model.conditional.support()
+    levels = 256 if support is None else len(support)
+    return data.read(source, event_shape=model.event_shape, levels=levels, threshold=threshold)
 
 
 def _score(model: Any, values: Tensor, context: Any, per_variable: bool) -> _Scores:

@@ -14,10 +14,23 @@ from chainrule.errors import ChainruleError, unknown_name
 if TYPE_CHECKING:
     from chainrule.likelihood import LikelihoodModel
 
-__all__ = ["build_model", "documented_settings", "model_settings_of", "parse_settings", "split_settings"]
+__all__ = [
+    "LEARNED_ORDERINGS",
+    "build_model",
+    "documented_settings",
+    "model_settings_of",
+    "parse_settings",
+    "split_settings",
+]
 
 #: Constructor arguments that the data decide, or that only Python code can give.
 _NOT_SETTABLE = ("self", "event_shape", "members", "mask")
+
+#: Orderings that `train` works out from the training data before it makes the model; what they are.
+LEARNED_ORDERINGS = {
+    "learned": "the best of several on validation data, each tried with a quick FVSBN",
+    "greedy": "the variable that is least uncertain given one already placed comes next",
+}
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
@@ -72,12 +85,22 @@ def build_model(
     settings: Mapping[str, Any],
     seed: int,
 ) -> LikelihoodModel:
-    """A fresh model with these settings, its weights drawn under `seed`."""
+    """A fresh model with these settings, its weights drawn under `seed`.
+
+    Raises `ChainruleError` for settings of a wrong type or value, and for a model too large for memory.
+    """
     from chainrule.training import seeded
 
     checked = _checked(model_class, settings)
-    with seeded(seed):
-        return model_class(event_shape, **checked)
+    try:
+        with seeded(seed):
+            return model_class(event_shape, **checked)
+    except (MemoryError, OverflowError, RuntimeError) as error:  # torch has no type of its own for these
+        given = ", ".join(f"{name}={value!r}" for name, value in checked.items()) or "its default settings"
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
+        raise ChainruleError(
+            f"a {model_class.__name__} with {given} cannot be made here ({reason})."
+        ) from None
 
 
 def _checked(model_class: type[LikelihoodModel], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,6 +137,9 @@ def documented_settings(model_class: type[LikelihoodModel]) -> dict[str, tuple[s
                     meanings.setdefault(name, text.replace("`", ""))
             for other in re.findall(r"`(\w+)`", text):
                 mentions.setdefault(other, f"see {names[0]}")
+    if "ordering" in meanings:
+        learned = "; ".join(f"{name}: {what}" for name, what in LEARNED_ORDERINGS.items())
+        meanings["ordering"] += f" chainrule train also takes {learned}."
     return {
         name: (
             "required" if p.default is inspect.Parameter.empty else _as_typed(p.default),

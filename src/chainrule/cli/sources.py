@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chainrule.cli.names import DATASETS
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
     from chainrule.data import Dataset
     from chainrule.likelihood import LikelihoodModel
 
-__all__ = ["DataChoice", "OpenedModel", "model_name_of", "open_model", "parse_context"]
+__all__ = ["DataChoice", "OpenedModel", "context_for", "model_name_of", "notes_of", "open_model"]
 
 _HUB = "hub:"
+#: How a person's own files are read: the options of `train`, kept in the notes of a run.
+_READING_OPTIONS = ("threshold", "dynamic", "levels")
 
 
 @dataclass(frozen=True)
@@ -27,21 +31,42 @@ class DataChoice:
     @classmethod
     def given(cls, spec: str, **options: Any) -> DataChoice:
         """From the command line; a path is kept absolute, so that the run finds it again from anywhere."""
-        from chainrule.data import CATALOGUE
-
         chosen = {name: value for name, value in options.items() if value not in (None, False)}
-        is_file = spec not in CATALOGUE and Path(spec).exists()
+        if spec in DATASETS and chosen:
+            flags = ", ".join(f"--{name}" for name in chosen)
+            raise ChainruleError(f"data set {spec!r} takes no {flags}; write ./{spec} for a file.")
+        is_file = spec not in DATASETS and Path(spec).exists()
         return cls(str(Path(spec).absolute()) if is_file else spec, chosen)
 
     @classmethod
     def of_run(cls, config: dict[str, Any]) -> DataChoice | None:
         """What a run recorded, or its data's name where that is in the catalogue."""
-        from chainrule.data import CATALOGUE
-
-        noted = (config.get("notes") or {}).get("data")
+        noted = notes_of(config).get("data")
         if noted:
-            return cls(noted["spec"], noted["options"])
-        return cls(config["data"]) if config.get("data") in CATALOGUE else None
+            return cls._noted(noted)
+        name = config.get("data")
+        return cls(name) if isinstance(name, str) and name in DATASETS else None
+
+    @classmethod
+    def _noted(cls, noted: Any) -> DataChoice:
+        """From the notes of a run, which people may have edited."""
+        spec, options = (noted.get(key) for key in ("spec", "options")) if isinstance(noted, dict) else (0, 0)
+        if not isinstance(spec, str) or not isinstance(options, dict):
+            raise ChainruleError(
+                'config.json: "data" in its "notes" needs a text "spec" and a dict "options".'
+            )
+        unknown = [name for name in options if name not in _READING_OPTIONS]
+        if unknown:
+            raise ChainruleError(
+                f'config.json: unknown {unknown[0]!r} in the "options" of the data in its "notes"; '
+                f"known: {', '.join(_READING_OPTIONS)}."
+            )
+        return cls(spec, options)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a person's own file or folder and not a data set of the catalogue."""
+        return self.spec not in DATASETS
 
     def load(self) -> Dataset:
         """The data set; errors as in `chainrule.data.load_any`."""
@@ -67,15 +92,15 @@ class OpenedModel:
         """What the command line calls the model's class."""
         return model_name_of(self.config)
 
-    def data(self, spec: str | None) -> Dataset:
-        """The data set named by `--data`, or the one that the model was trained on."""
+    def data(self, spec: str | None) -> DataChoice:
+        """What `--data` names, read as the training data was; or what the model was trained on."""
         choice = DataChoice.given(spec) if spec else DataChoice.of_run(self.config)
         if choice is None:
             raise ChainruleError(f"{self.source} does not say what it was trained on; name it with --data.")
-        if spec and choice.spec not in _catalogue():
+        if spec and choice.is_file:
             trained = DataChoice.of_run(self.config)
             choice = DataChoice(choice.spec, trained.options if trained else {})
-        return choice.load()
+        return choice
 
     def mixture(self, members: int) -> LikelihoodModel:
         """The model itself for 1, else the exact mixture over so many of its masks or orderings."""
@@ -116,9 +141,11 @@ def open_model(source: str) -> OpenedModel:
                 "as `chainrule train ... --out` makes, or hub:user/model."
             )
     config = read_config(folder)
-    if config["model"] not in _class_names():
+    if model_name_of(config) not in _class_names().values():
         raise ChainruleError(f"{source} holds a {config['model']}, which is no model of this library.")
-    return OpenedModel(source, load(folder), config)
+    model = load(folder)
+    _require_numbers(model, source)
+    return OpenedModel(source, model, config)
 
 
 def model_name_of(config: dict[str, Any]) -> str:
@@ -126,32 +153,66 @@ def model_name_of(config: dict[str, Any]) -> str:
     return _class_names().get(config["model"], str(config["model"]))
 
 
-def parse_context(text: str | None) -> Any:
-    """`7` as a label, `0,0.5,1` as a vector of floats; `ChainruleError` for anything else."""
+def notes_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What `train` noted beside the settings; `ChainruleError` where an edited file holds something else."""
+    notes = config.get("notes") or {}
+    if not isinstance(notes, dict):
+        raise ChainruleError('config.json: "notes" must be a dict, as `chainrule train` writes it.')
+    return notes
+
+
+def context_for(model: LikelihoodModel, text: str | None) -> Any:
+    """What `--context` says: `7` a label, `0,0.5,1` a vector of floats, None where the model takes none.
+
+    Raises `ChainruleError` for anything else, a label that is not one of the model's, and a context that is
+    missing or not asked for.
+    """
+    size = model.context_size
+    expected = f"a label in 0..{size - 1}, or {size} numbers with commas between"
     if text is None:
+        if size:
+            raise ChainruleError(f"this model needs a context: add --context with {expected}.")
         return None
+    if not size:
+        raise ChainruleError("this model takes no context; leave --context out.")
     import torch
 
+    given = _label_or_numbers(text)
+    if isinstance(given, int):
+        fits = 0 <= given < size
+    else:
+        fits = len(given) == size and all(map(math.isfinite, given))
+    if not fits:
+        raise ChainruleError(f"--context {text!r}: this model needs {expected}.")
+    return torch.tensor(given)
+
+
+def _label_or_numbers(text: str) -> int | list[float]:
+    """`7` or `[0.0, 0.5]`; an empty list for what is neither."""
     try:
-        if "," in text:
-            return torch.tensor([float(part) for part in text.split(",")])
-        return torch.tensor(int(text))
+        return int(text)
     except ValueError:
-        raise ChainruleError(
-            f"--context {text!r} is neither a class label, such as 7, nor numbers with commas between."
-        ) from None
+        pass
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
+
+
+def _require_numbers(model: LikelihoodModel, source: str) -> None:
+    """Weights that are not numbers would give likelihoods and samples that mean nothing."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ChainruleError(
+                f"{source}: weights that are NaN or infinite ({name}); its training diverged or the file is "
+                "damaged: train it again."
+            )
 
 
 def _class_names() -> dict[str, str]:
     from chainrule.cli.model_cards import CARDS
 
     return {card.class_name: card.name for card in CARDS.values()}
-
-
-def _catalogue() -> Any:
-    from chainrule.data import CATALOGUE
-
-    return CATALOGUE
 
 
 def _nearest_runs(folder: Path) -> str:

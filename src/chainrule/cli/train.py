@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainrule.cli.interrupts import default_interrupts
 from chainrule.cli.model_cards import CARDS
 from chainrule.cli.names import complete_dataset, complete_preset, complete_trainable
 from chainrule.cli.options import AsJson, Overwrite, add_command
 from chainrule.cli.output import Interrupted, print_facts, print_json, say, show
 from chainrule.cli.run_pictures import draw_run
-from chainrule.cli.setting_values import build_model, parse_settings, split_settings
-from chainrule.cli.sources import DataChoice, model_name_of
+from chainrule.cli.setting_values import LEARNED_ORDERINGS, build_model, parse_settings, split_settings
+from chainrule.cli.sources import DataChoice, model_name_of, notes_of
 from chainrule.errors import ChainruleError, unknown_name
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def train(
     if out is None:
         raise ChainruleError("--out is missing: name the run folder to make, such as --out runs/nade.")
     plan = _Plan(model, data, parse_settings(settings or []), preset, condition_on_labels)
-    plan.data_options = {"threshold": threshold, "dynamic": dynamic, "levels": levels}
+    plan.data_options = _data_options(threshold, dynamic, levels)
+    plan.quiet = quiet
     if resume and (out / "config.json").exists():
         plan.continue_run(out)
     elif resume and (model is None or (data is None and preset is None)):
@@ -131,6 +133,16 @@ def train(
     else:
         pictures = draw_run(run, network, dataset, title=plan.model_name)
     _report(run, network, plan, pictures, as_json)
+
+
+def _data_options(threshold: float | None, dynamic: bool, levels: int | None) -> dict[str, Any]:
+    """How to read a person's own files; `ChainruleError` for options that exclude each other."""
+    options = {"threshold": threshold, "dynamic": dynamic, "levels": levels}
+    if dynamic and (threshold is not None or levels not in (None, 2)):
+        raise ChainruleError("--dynamic draws 0 / 1 from grey levels: leave --threshold and --levels out.")
+    if threshold is not None and levels not in (None, 2):
+        raise ChainruleError("--threshold makes binary data: leave --levels out.")
+    return options
 
 
 @dataclass
@@ -148,6 +160,7 @@ class _Plan:
     training: dict[str, Any] = field(default_factory=dict)
     choice: DataChoice | None = None
     members: int = 1
+    quiet: bool = False
 
     @property
     def model_name(self) -> str:
@@ -167,9 +180,11 @@ class _Plan:
         if self.model not in (None, name):
             raise ChainruleError(f"{folder} is a run of {name}, not of {self.model}; choose another --out.")
         self.model = name
+        if not isinstance(config["training"], dict):
+            raise ChainruleError(f'{folder / "config.json"}: "training" must be a dict of settings.')
         self.settings, self.training = dict(config["settings"]), dict(config["training"])
         self.settings.pop("event_shape", None)
-        self.preset = self.preset or (config.get("notes") or {}).get("preset")
+        self.preset = self.preset or notes_of(config).get("preset")
         self.choice = DataChoice.of_run(config)
 
     def prepare(self) -> tuple[Dataset, LikelihoodModel, dict[str, Any]]:
@@ -181,7 +196,8 @@ class _Plan:
             raise unknown_name("model", self.model_name, MODELS)
         if not CARDS[self.model_name].trainable:
             raise ChainruleError(
-                f"{self.model_name} is made of trained models: see `chainrule evaluate --members`."
+                f"an {self.model_name} is made of trained models: train them, then "
+                "`chainrule mix RUN RUN --out FOLDER`."
             )
         self._apply_preset()
         model_class = MODELS[self.model_name]
@@ -190,6 +206,7 @@ class _Plan:
         self.training |= of_training
         checked = training_settings(self.training)
         dataset = self._load_data()
+        self._check_splits(dataset)
         if self.condition_on_labels:
             self._condition_on(dataset, model_class)
         self._learn_ordering(dataset)
@@ -197,8 +214,8 @@ class _Plan:
         return dataset, model, self.training
 
     def _learn_ordering(self, dataset: Dataset) -> None:
-        """Two orderings that need the data: the best of several on validation data, and a greedy one."""
-        from chainrule.orderings import greedy_entropy_ordering
+        """Replace the name of an ordering that needs the data by the ordering itself."""
+        from chainrule.orderings import ORDERINGS, greedy_entropy_ordering
 
         asked = self.settings.get("ordering")
         if asked == "greedy":
@@ -206,9 +223,14 @@ class _Plan:
         elif asked == "learned":
             from chainrule.training import learn_ordering
 
-            say("learning an ordering: the validation NLL of an FVSBN in each")
-            learned = learn_ordering(dataset, on_candidate=lambda name, nll: say(f"  {name}: {nll:.2f} nats"))
+            tell = (lambda line: None) if self.quiet else say
+            tell("learning an ordering: the validation NLL of an FVSBN in each")
+            learned = learn_ordering(
+                dataset, on_candidate=lambda name, nll: tell(f"  {name}: {nll:.2f} nats")
+            )
             self.settings["ordering"] = learned.ordering.spec
+        elif isinstance(asked, str) and asked.partition(":")[0] not in ORDERINGS:
+            raise unknown_name("ordering", asked, {*ORDERINGS, *LEARNED_ORDERINGS})
 
     def notes(self) -> dict[str, Any]:
         """What the run must remember beside settings."""
@@ -232,6 +254,18 @@ class _Plan:
         if self.choice is None:
             raise ChainruleError("--data is missing: name a data set (see `chainrule datasets`) or a file.")
         return self.choice.load()
+
+    def _check_splits(self, dataset: Dataset) -> None:
+        """Training selects on validation examples; people's own files can lack them."""
+        assert self.choice is not None
+        if not self.choice.is_file:
+            return
+        missing = [split for split in ("train", "validation") if getattr(dataset, split) is None]
+        if missing:
+            raise ChainruleError(
+                f"{self.choice.spec} has no {missing[0]} examples: add an array named {missing[0]!r} to the "
+                ".npz, or keep all examples in one array, which is then split 80 / 10 / 10."
+            )
 
     def _condition_on(self, dataset: Dataset, model_class: type[LikelihoodModel]) -> None:
         from chainrule.cli.setting_values import model_settings_of
@@ -261,16 +295,17 @@ def _fit(
         run = Run.begin(out, network, dataset, checked, resume=True, overwrite=False, notes={})
         return run, True
     try:
-        run = fit(
-            network,
-            dataset,
-            out,
-            resume=resume,
-            overwrite=overwrite,
-            progress=not quiet,
-            notes=plan.notes(),
-            **training,
-        )
+        with default_interrupts():
+            run = fit(
+                network,
+                dataset,
+                out,
+                resume=resume,
+                overwrite=overwrite,
+                progress=not quiet,
+                notes=plan.notes(),
+                **training,
+            )
     except KeyboardInterrupt:
         raise Interrupted(
             f"`chainrule train --resume --out {out}` continues from the last checkpoint."

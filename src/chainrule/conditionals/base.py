@@ -25,6 +25,8 @@ class Conditional(ABC):
     - `num_inputs`: numbers by which a network reads one value (`encode`).
     - `num_noise`: uniforms that one draw consumes.
     - `value_range`: a phrase for error messages, such as "0 or 1".
+    - `has_cdf`: whether `cdf` and `quantile` exist; they raise `ChainruleError` where they do not.
+    - `has_missing`: whether NaN, a missing value, can be drawn.
     """
 
     name: str
@@ -32,17 +34,38 @@ class Conditional(ABC):
     num_inputs: int = 1
     num_noise: int = 1
     value_range: str
+    has_cdf: bool = False
+    has_missing: bool = False
 
     @abstractmethod
     def log_prob(self, params: Tensor, value: Tensor) -> Tensor:
         """Log-probability (or log-density) of `value`, in nats, shape `(...)`."""
 
+    def log_prob_packed(self, packed: Tensor, value: Tensor) -> Tensor:
+        """`log_prob` of whole examples whose parameters lie end to end, without padding.
+
+        - `packed`: `(batch, sum of param_sizes)`, or one row for all examples; `value`: `(batch, ...)`.
+
+        Returns the shape of `value`. What a network's last layer puts out can be read so without being
+        moved about, which for tables of wide and narrow columns is most of the work of a likelihood.
+        """
+        return self.log_prob(packed.view(len(packed), *value.shape[1:], self.num_params), value)
+
     @abstractmethod
     def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """The value that the noise `uniform` selects; a deterministic function of its arguments.
 
-        Every sampler calls this with the same noise, which is what makes them comparable.
+        Every sampler calls this with the same noise, which is what makes them comparable. A
+        temperature below 1 sharpens the distribution; each family says exactly how.
         """
+
+    def sample_present(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """A draw given that the value is there; just a draw where no value is ever missing."""
+        return self.sample(params, uniform, temperature)
+
+    def log_present(self, params: Tensor) -> Tensor:
+        """log P(the value is there), nats, `(...)`; 0 where no value is ever missing."""
+        return params.new_zeros(params.shape[:-1])
 
     @abstractmethod
     def mean(self, params: Tensor) -> Tensor:
@@ -56,12 +79,30 @@ class Conditional(ABC):
     def in_support(self, value: Tensor) -> Tensor:
         """Whether each value can occur at all; a boolean tensor of shape `(...)`."""
 
+    def cdf(self, params: Tensor, value: Tensor) -> Tensor:
+        """P(X <= value), shape `(...)`; for any real value, also outside the support."""
+        raise self._without_cdf()
+
+    def quantile(self, params: Tensor, probability: Tensor) -> Tensor:
+        """The least value whose cdf reaches `probability` in (0, 1), shape `(...)`."""
+        raise self._without_cdf()
+
+    def _without_cdf(self) -> ChainruleError:
+        return ChainruleError(
+            f"the {self.name} conditional has no cdf and no quantile, since its values have no order; "
+            "has_cdf says which families do."
+        )
+
     def encode(self, value: Tensor) -> Tensor:
         """How a network reads values `(...)`: floats `(..., num_inputs)`, such as a one-hot code.
 
         The numbers themselves unless overridden; 0 must always be a legal value to encode.
         """
         return value[..., None]
+
+    def encode_packed(self, value: Tensor) -> Tensor:
+        """`encode` of whole examples `(batch, n)`, end to end: `(batch, sum of input_sizes)`."""
+        return self.encode(value).flatten(-2)
 
     def at(self, variable: int) -> Conditional:
         """The family of one variable of an example; the same for all, unless families are mixed."""
@@ -87,9 +128,23 @@ class Conditional(ABC):
         """All values of one variable, `(K,)`, where they are few; None for continuous families."""
         return None
 
+    def estimate(self, values: Tensor, pseudocount: float) -> Tensor | None:
+        """Parameters `(..., num_params)` that make values `(N, ...)` most probable, by counting.
+
+        - `pseudocount`: imaginary examples of every value, so that what was never seen stays possible.
+
+        None for families that have no such formula.
+        """
+        return None
+
     def settings(self) -> dict[str, object]:
         """Constructor arguments, JSON-ready, so that a saved model can rebuild its conditional."""
         return {}
+
+    def spec(self) -> str | dict[str, object]:
+        """What `resolve_conditional` makes this family from again, JSON-ready: a name, or with settings."""
+        settings = self.settings()
+        return {"name": self.name, **settings} if settings else self.name
 
     def check(self, value: Tensor) -> None:
         """Raise `ChainruleError` naming the first value outside the support (NaN included)."""

@@ -28,10 +28,11 @@ class Bernoulli(Conditional):
     name = "bernoulli"
     num_params = 1
     value_range = "0 or 1"
+    has_cdf = True
 
     def log_prob(self, params: Tensor, value: Tensor) -> Tensor:
         """-softplus(-z) for x = 1 and -softplus(z) for x = 0, with z the logit; nats, `(...)`."""
-        logit = params[..., 0]
+        logit, value = torch.broadcast_tensors(params[..., 0], value)
         # x z - log(1 + e^z) in one fused call, exact for logits of any size.
         return -binary_cross_entropy_with_logits(logit, value, reduction="none")
 
@@ -52,9 +53,23 @@ class Bernoulli(Conditional):
         """1 where P(x = 1) > 1/2."""
         return (params[..., 0] > 0).to(params.dtype)
 
+    def cdf(self, params: Tensor, value: Tensor) -> Tensor:
+        """0 below 0, P(x = 0) from there, and 1 from 1 on."""
+        within = torch.where(value < 1, torch.sigmoid(-params[..., 0]), 1.0)
+        return torch.where(value < 0, 0.0, within)
+
+    def quantile(self, params: Tensor, probability: Tensor) -> Tensor:
+        """0 up to P(x = 0), 1 above."""
+        return (probability > torch.sigmoid(-params[..., 0])).to(params.dtype)
+
     def in_support(self, value: Tensor) -> Tensor:
         """True where the value is exactly 0 or 1."""
         return (value == 0) | (value == 1)
+
+    def estimate(self, values: Tensor, pseudocount: float) -> Tensor:
+        """Logits of the smoothed means, (ones + pseudocount) / (N + 2 pseudocount)."""
+        ones = values.double().sum(0) + pseudocount
+        return finite_logit(ones / (len(values) + 2 * pseudocount))[..., None]
 
     def support(self) -> Tensor:
         """The two values, `(2,)`."""

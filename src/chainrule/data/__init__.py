@@ -11,6 +11,10 @@ from chainrule.data.entries import SPLITS, DatasetEntry, PublishedResult
 from chainrule.data.files import DataFile
 from chainrule.data.loading import describe, entry, from_files, listing, load, load_any, verify
 from chainrule.data.readers import read
+from chainrule.data.table_dataset import TableDataset
+from chainrule.data.table_entry import TableEntry
+from chainrule.data.table_loading import load_table
+from chainrule.data.table_splits import detection_split, fold, shuffled_split
 
 __all__ = [
     "CATALOGUE",
@@ -19,13 +23,19 @@ __all__ = [
     "Dataset",
     "DatasetEntry",
     "PublishedResult",
+    "TableDataset",
+    "TableEntry",
     "binarize",
     "describe",
+    "detection_split",
     "entry",
+    "fold",
     "from_files",
     "listing",
     "load",
     "load_any",
+    "load_table",
     "read",
+    "shuffled_split",
     "verify",
 ]

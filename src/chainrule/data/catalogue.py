@@ -1,14 +1,17 @@
 """The named data sets: a plain dictionary, read without importing torch or opening a file.
 
-Each entry says where its bytes came from and what is published on it. `loading.load` reads the files.
+Each entry says where its bytes came from and what is published on it. `loading.load` reads the files, and
+`table_loading.load_table` those of tables with columns of different kinds.
 """
 
 from __future__ import annotations
 
+from chainrule.data.anomaly_entries import ANOMALY_TABLES
 from chainrule.data.entries import DatasetEntry
 from chainrule.data.files import DataFile
 from chainrule.data.published import BINARIZED_MNIST, CALTECH_SILHOUETTES, DYNAMIC_MNIST
 from chainrule.data.tables import TABLES
+from chainrule.data.uci_entries import UCI_TABLES
 
 __all__ = ["CATALOGUE"]
 
@@ -205,4 +208,6 @@ _IMAGES = (
     ),
 )
 
-CATALOGUE: dict[str, DatasetEntry] = {entry.name: entry for entry in (*_IMAGES, *TABLES)}
+CATALOGUE: dict[str, DatasetEntry] = {
+    entry.name: entry for entry in (*_IMAGES, *TABLES, *UCI_TABLES, *ANOMALY_TABLES)
+}

@@ -1,4 +1,4 @@
-"""One data set in memory: its splits as uint8 tensors, and what a reader of a result must know about it."""
+"""One data set in memory: its splits as tensors, and what a reader of a result must know about it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ def binarize(values: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
-    """Splits of uint8 examples, shape (N, *event_shape) each, with values 0 ... levels - 1.
+    """Splits of examples, shape (N, *event_shape) each: uint8 values 0 ... levels - 1, or real ones.
 
     - `train`, `validation`, `test`: None where the data set does not have that split;
     - `event_shape`: (1, 28, 28) for images (channels first), (D,) for tables;
-    - `levels`: how many values a variable takes, 2 for binary data and 256 for grey images;
+    - `levels`: how many values a variable takes, 2 for binary data and 256 for grey images; None for
+      real and mixed values, which are float tensors, NaN where one is missing;
     - `labels`: int64 class labels of shape (N,) by split, for the data sets that have them;
     - `dynamic`: the tensors hold grey levels g in 0 ... 255, and every use draws
       x ~ Bernoulli(g / 255), so `levels` is 2: see `binarize` and `evaluation_split`.
@@ -48,7 +49,7 @@ class Dataset:
     test: Tensor | None
     event_shape: tuple[int, ...]
     kind: Kind
-    levels: int
+    levels: int | None
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     dynamic: bool = False
     licence: str = "not stated"
@@ -59,7 +60,8 @@ class Dataset:
     def __post_init__(self) -> None:
         if self.kind not in ("image", "table"):
             raise ChainruleError(f"data set {self.name!r}: kind {self.kind!r}; expected 'image' or 'table'")
-        if not 2 <= self.levels <= 256 or (self.dynamic and self.levels != 2):
+        counted = 2 if self.levels is None else self.levels
+        if not 2 <= counted <= 256 or (self.dynamic and self.levels != 2):
             expected = "2, as dynamic=True draws 0 or 1" if self.dynamic else "2 to 256"
             raise ChainruleError(f"data set {self.name!r}: levels={self.levels}; expected {expected}")
         for split, values in self._present().items():
@@ -99,12 +101,15 @@ class Dataset:
         return {split: values for split in SPLITS if (values := getattr(self, split)) is not None}
 
     def _check_values(self, split: str, values: Tensor) -> None:
-        expected = f"torch.uint8 {('N', *self.event_shape)} with N >= 1".replace("'", "")
-        if values.dtype != torch.uint8 or values.shape[1:] != self.event_shape or values.numel() == 0:
+        dtypes = [torch.uint8] if self.levels else [torch.float32, torch.float64]
+        expected = f"{dtypes[0]} {('N', *self.event_shape)} with N >= 1".replace("'", "")
+        if values.dtype not in dtypes or values.shape[1:] != self.event_shape or values.numel() == 0:
             raise ChainruleError(
                 f"data set {self.name!r}: {split} is {values.dtype} {tuple(values.shape)}; "
                 f"expected {expected}"
             )
+        if self.levels is None:
+            return
         largest = int(values.max())
         if largest >= self.levels and not self.dynamic:
             raise ChainruleError(
@@ -116,5 +121,6 @@ class Dataset:
             f"{split} -" if (values := getattr(self, split)) is None else f"{split} {len(values):,}"
             for split in SPLITS
         )
+        levels = f"{self.levels} levels" if self.levels else "real values"
         drawn = " drawn from grey" if self.dynamic else ""
-        return f"Dataset({self.name!r}, {self.kind} {self.event_shape}, {self.levels} levels{drawn}, {sizes})"
+        return f"Dataset({self.name!r}, {self.kind} {self.event_shape}, {levels}{drawn}, {sizes})"

@@ -12,7 +12,7 @@ from chainrule.data.files import DataFile, data_folder, is_complete
 __all__ = ["SPLITS", "DatasetEntry", "Kind", "PublishedResult"]
 
 Kind = Literal["image", "table"]
-Form = Literal["embedded", "idx", "bits"]
+Form = Literal["embedded", "idx", "bits", "csv", "rows"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -39,7 +39,9 @@ class DatasetEntry:
 
     - `splits`: rows per split; a split that is absent here is not in the file and loads as None;
     - `form`: how the files are read: `embedded` in an installed package, `idx` images and labels, or
-      `bits`, an .npz whose arrays are named train / valid / test;
+      `bits`, an .npz whose arrays are named train / valid / test; tables of columns of different kinds
+      (`TableEntry`, read by `load_table`) are `csv`, or `rows`, an .npz of X and y;
+    - `levels`: values per variable, 0 where each column has its own;
     - `alternative_files`: other files with the same content, used when `files` are not there;
     - `dynamic`: the stored values are grey levels and every use draws x ~ Bernoulli(g / 255).
     """
@@ -69,6 +71,14 @@ class DatasetEntry:
         return bool(self.missing_splits)
 
     @property
+    def described_splits(self) -> str:
+        """The rows of each split, for people."""
+        return ", ".join(
+            f"{split} {self.splits[split]:,}" if split in self.splits else f"{split} missing"
+            for split in SPLITS
+        )
+
+    @property
     def downloadable(self) -> bool:
         """Whether `load` can fetch it: every file, or every alternative file, has a public address."""
         return any(all(file.url for file in files) for files in self._ways())
@@ -89,7 +99,7 @@ class DatasetEntry:
             "name": self.name,
             "kind": self.kind,
             "event_shape": list(self.event_shape),
-            "levels": self.levels,
+            "levels": self.levels or None,
             "dynamic": self.dynamic,
             "splits": {split: self.splits.get(split) for split in SPLITS},
             "partial": self.partial,
@@ -109,14 +119,11 @@ class DatasetEntry:
         """A page of plain text for people: shape, splits, files and where they belong, published results."""
         shape = " x ".join(str(n) for n in self.event_shape)
         drawn = ", drawn anew from 8-bit grey levels" if self.dynamic else ""
-        rows = ", ".join(
-            f"{split} {self.splits[split]:,}" if split in self.splits else f"{split} missing"
-            for split in SPLITS
-        )
+        levels = f"{self.levels} levels" if self.levels else "columns of different kinds"
         lines = [
             self.name,
             f"  {self.description}",
-            f"  {self.kind} {shape}, {self.levels} levels{drawn}; {rows}",
+            f"  {self.kind} {shape}, {levels}{drawn}; {self.described_splits}",
             f"  licence: {self.licence}",
             f"  source: {self.source}",
         ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -63,9 +65,10 @@ def data_folder(root: str | PathLike[str] | None = None) -> DataFolder:
         return DataFolder(Path(pooch.os_cache("chainrule")), "the cache of chainrule", is_cache=True)
     path = Path(named[0]).expanduser()
     if not path.is_dir():
+        other = "in root" if root is not None else f"in {ENVIRONMENT_VARIABLE}"
         raise ChainruleError(
             f"the data folder {str(path)!r} ({named[1]}) is not a folder; create it and put the data files "
-            f"in it, or name another with root= or {ENVIRONMENT_VARIABLE}"
+            f"in it, or name another {other}"
         )
     return DataFolder(path, named[1], is_cache=False)
 
@@ -127,9 +130,10 @@ def _missing(
     instead = ""
     if alternatives:
         instead = f", or {', '.join(other.path for other in alternatives)} below the same folder"
-    form = "" if file.sha256 else f" (a file of your own, of the form that describe({name!r}) shows)"
+    form = "" if file.sha256 else f" (a file of your own, of the form that `chainrule datasets {name}` shows)"
     fetchable = file.url or (alternatives and all(other.url for other in alternatives))
-    fetch = f", or unset {ENVIRONMENT_VARIABLE} and pass no root to have it downloaded" if fetchable else ""
+    named_by = f"unset {ENVIRONMENT_VARIABLE}" if ENVIRONMENT_VARIABLE in folder.origin else "pass no root"
+    fetch = f", or {named_by} to have it downloaded" if fetchable else ""
     return ChainruleError(
         f"data set {name!r} needs the file {file.described}{form}, which is not in {folder.described}; "
         f"put it at {folder.path / file.path}{instead}{fetch}"
@@ -154,12 +158,31 @@ def _fetch(name: str, file: DataFile, folder: Path) -> None:
 
     target = folder / file.path
     try:
-        pooch.retrieve(
-            url=file.url, known_hash=f"sha256:{file.sha256}", fname=target.name, path=target.parent
-        )
+        with _quiet(pooch.get_logger()):
+            pooch.retrieve(
+                url=file.url, known_hash=f"sha256:{file.sha256}", fname=target.name, path=target.parent
+            )
     except (OSError, ValueError) as error:  # no network, no space, refused by the server; wrong checksum
-        reason = " ".join(str(error).split())[:200]
         raise ChainruleError(
-            f"data set {name!r}: could not download {file.url} ({type(error).__name__}: {reason}); get "
+            f"data set {name!r}: could not download {file.url} ({_reason(error)}); get "
             f"{file.described} another way and put it at {target}"
         ) from error
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Hold back the lines that pooch writes about each download; what goes wrong is raised anyway."""
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong with a download, in a few words: the network's own messages fill a screen."""
+    if type(error).__name__ in ("ConnectionError", "ConnectTimeout", "ReadTimeout", "ProxyError"):
+        return "no connection"
+    text = " ".join(str(error).split())
+    return text if len(text) <= 120 else f"{text[:119]}…"

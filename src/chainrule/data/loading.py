@@ -17,6 +17,7 @@ from chainrule.data.files import DataFile, check_sha256, locate
 from chainrule.data.formats import READABLE, idx_array, npz_members, read_raw
 from chainrule.data.raw import RawData
 from chainrule.data.readers import as_examples
+from chainrule.data.table_entry import TableEntry
 from chainrule.errors import ChainruleError, unknown_name
 
 __all__ = ["describe", "entry", "from_files", "listing", "load", "load_any", "verify"]
@@ -58,6 +59,11 @@ def load(name: str, *, root: _Path | None = None) -> Dataset:
     Dataset('digits', image (1, 8, 8), 2 levels, train 1,197, validation 300, test 300)
     """
     known = entry(name)
+    if isinstance(known, TableEntry):
+        raise ChainruleError(
+            f"data set {name!r} is a table with columns of different kinds, not an array of levels; load it "
+            f"with data.load_table({name!r})"
+        )
     if known.form == "embedded":
         examples, labels = _digits()
     else:
@@ -130,12 +136,15 @@ def from_files(
             raw, label, event_shape=event_shape, levels=256 if dynamic else levels, threshold=threshold
         )
         event_shape = tuple(examples[split].shape[1:])
+    description = "read from the user's own files"
     if len(examples) == 1:
         examples = _shuffled_split(examples["train"], str(train), seed)
+        description = f"the rows of one file, shuffled with seed {seed} and split 80 / 10 / 10"
     shape = tuple(examples["train"].shape[1:])
     if dynamic and int(examples["train"].max()) < 2:
         raise ChainruleError(
-            f"{train}: dynamic=True needs grey levels 0 to 255, but no value is above 1; leave dynamic off"
+            f"{train}: --dynamic (dynamic=True) needs grey levels 0 to 255, but no value is above 1; "
+            "leave dynamic off"
         )
     return Dataset(
         name=name or Path(train).name.split(".")[0] or str(train),
@@ -147,7 +156,7 @@ def from_files(
         levels=levels,
         dynamic=dynamic,
         source=", ".join(str(path) for path in (train, validation, test) if path is not None),
-        description="read from the user's own files",
+        description=description,
     )
 
 

@@ -54,9 +54,11 @@ def as_examples(
     """Check the raw values and shape of what was read from `label`; see `read`."""
     if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 256:
         raise ChainruleError(f"levels={levels!r}; expected a whole number from 2 to 256")
+    if threshold is not None and not math.isfinite(threshold):
+        raise ChainruleError(f"threshold={threshold} is no finite number; expected a grey level, such as 127")
     if threshold is not None and levels != 2:
         raise ChainruleError(
-            f"threshold={threshold} makes binary data, but levels={levels}; leave levels at 2"
+            f"threshold={threshold:g} makes binary data, but {levels} levels are expected; leave one out"
         )
     shape = _example_shape(raw.values.shape, event_shape, label)
     values = _checked_levels(raw, label, levels, threshold)
@@ -114,8 +116,8 @@ def _advice(levels: int) -> str:
     if levels > 2:
         return f"expected whole numbers from 0 to {levels - 1}"
     return (
-        "expected 0 or 1 (or 0 and 255 alone). For grey levels 0 to 255 use levels=256 (--levels 256), "
-        "or make them binary with dynamic=True (drawn anew at each use) or threshold=127"
+        "expected 0 or 1 (or 0 and 255 alone). Make grey levels binary with --threshold 127 (threshold=127), "
+        "or, to train, draw them anew at each use with --dynamic (dynamic=True)"
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +37,7 @@ class BayesNet(AutoregressiveModel):
     9
     """
 
-    closed_form: ClassVar[bool] = True
+    closed_form: bool = True
 
     _parent_index: Tensor
     _parent_weight: Tensor
@@ -141,6 +140,9 @@ class BayesNet(AutoregressiveModel):
 class _BayesNetState:
     values: Tensor  # (batch, n), flat layout
     position: int = 0
+
+    def select_rows(self, rows: Tensor) -> _BayesNetState:
+        return _BayesNetState(self.values[rows], self.position)
 
 
 def _check_parents(parents: list[list[int]], num_variables: int) -> None:

@@ -8,7 +8,6 @@ maximum spanning tree over pairwise mutual information.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +28,7 @@ class ChowLiuTree(BayesNet):
     `fit_counts` learns both; the tree grows from variable 0.
     """
 
-    closed_form: ClassVar[bool] = True
+    closed_form: bool = True
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from chainrule.arguments import layer_sizes
 from chainrule.conditionals import Conditional
 from chainrule.errors import ChainruleError, unknown_name
 from chainrule.model import AutoregressiveModel
@@ -44,7 +45,8 @@ class DeepNADE(AutoregressiveModel):
     `forward` (one ordering, exact) runs the deeper layers n times, sum of d_l d_{l+1} multiply-adds
     for each variable; `training_loss` runs them once. `with_ordering` and `ensemble` share weights.
 
-    Parameters: 2 n d_1 + d_1, then (d_l + 1) d_{l+1}, then (d_L + 1) n * num_params.
+    Parameters: (I + n) d_1 + d_1, then (d_l + 1) d_{l+1}, then (d_L + 1) O, for the I numbers that are read
+    and the O parameters of all conditionals (n each if binary).
     """
 
     order_agnostic: ClassVar[bool] = True
@@ -60,21 +62,18 @@ class DeepNADE(AutoregressiveModel):
         conditional: str | Conditional = "bernoulli",
     ) -> None:
         super().__init__(event_shape, conditional=conditional, ordering=ordering, context_size=context_size)
-        self.hidden = tuple(int(size) for size in hidden)
-        if not self.hidden or min(self.hidden) < 1:
-            raise ChainruleError(
-                f"DeepNADE needs one or more hidden layers of positive size, not {self.hidden}."
-            )
+        self.hidden = layer_sizes("hidden", hidden)
+        if not self.hidden:
+            raise ChainruleError("DeepNADE needs one or more hidden layers, not none.")
         if activation not in ACTIVATIONS:
             raise unknown_name("activation", activation, ACTIVATIONS)
         self.activation = activation
-        n = self.num_variables
-        self.values_to_hidden = nn.Linear(n, self.hidden[0])
-        self.known_to_hidden = nn.Linear(n, self.hidden[0], bias=False)
+        self.values_to_hidden = nn.Linear(self.inputs.total, self.hidden[0])
+        self.known_to_hidden = nn.Linear(self.num_variables, self.hidden[0], bias=False)
         self.context_to_hidden = nn.Linear(context_size, self.hidden[0], bias=False) if context_size else None
         sizes = zip(self.hidden[:-1], self.hidden[1:], strict=True)
         self.layers = nn.ModuleList(nn.Linear(below, above) for below, above in sizes)
-        self.output = nn.Linear(self.hidden[-1], n * self.conditional.num_params)
+        self.output = nn.Linear(self.hidden[-1], self.outputs.total)
 
     # ---------------------------------------------------------------- all orderings at once
 
@@ -86,9 +85,10 @@ class DeepNADE(AutoregressiveModel):
         Returns `(batch, *event_shape, num_params)`; meaningful where `known` is 0.
         """
         known = known.to(x.dtype).flatten(1)
-        first = self.values_to_hidden(x.flatten(1) * known) + self.known_to_hidden(known)
+        values = self.encode(torch.where(known.view_as(x) > 0, x, 0)) * known[:, self.inputs.owner]
+        first = self.values_to_hidden(values) + self.known_to_hidden(known)
         params: Tensor = self.output(self._upper_layers(first + self._context_shift(context)))
-        return params.view(len(x), *self.event_shape, self.conditional.num_params)
+        return self.outputs.unpack(params).view(len(x), *self.event_shape, self.outputs.width)
 
     def training_loss(self, x: Tensor, context: Tensor | None, generator: torch.Generator) -> Tensor:
         """Unbiased estimate of the NLL averaged over all orderings, nats, `(batch,)`.
@@ -123,13 +123,15 @@ class DeepNADE(AutoregressiveModel):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Conditionals of a known x in this model's ordering, `(batch, *event_shape, num_params)`."""
         sequence = self.to_sequence(x)
-        columns = self._columns()
+        values, is_known = self._rows()
         running = self._first_preactivation(len(x), context)
         outputs = []
         for start in range(0, self.num_variables, _CHUNK):
             chunk = slice(start, start + _CHUNK)
             # (batch, chunk, d): what each variable of the chunk adds once it is known.
-            added = torch.cumsum(sequence[:, chunk, None] * columns[0][chunk] + columns[1][chunk], dim=1)
+            encoded = self._encoded(sequence[:, chunk], start)
+            added = torch.einsum("bci,cid->bcd", encoded, values[chunk]) + is_known[chunk]
+            added = torch.cumsum(added, dim=1)
             before = torch.cat([running[:, None], running[:, None] + added[:, :-1]], dim=1)
             top = self._upper_layers(before)
             outputs.append(self._read_outputs(top, chunk))
@@ -149,15 +151,15 @@ class DeepNADE(AutoregressiveModel):
 
     def init_state(self, batch_size: int, context: Tensor | None = None) -> _DeepNADEState:
         """The first layer's pre-activation when nothing is known."""
-        return _DeepNADEState(self._first_preactivation(batch_size, context).clone(), *self._columns())
+        return _DeepNADEState(self._first_preactivation(batch_size, context).clone(), *self._rows())
 
     def step(self, state: _DeepNADEState, previous_value: Tensor | None) -> tuple[Tensor, _DeepNADEState]:
         """Add the previous variable to the first layer; run the upper ones; read one output."""
         t = state.position
         if previous_value is not None:
-            state.preactivation.addr_(previous_value, state.value_columns[t - 1]).add_(
-                state.known_columns[t - 1]
-            )
+            inputs = self.encode_sequence(previous_value[:, None], t - 1)
+            rows = state.value_rows[t - 1, : inputs.shape[1]]
+            state.preactivation.addmm_(inputs, rows).add_(state.known_rows[t - 1])
         top = self._upper_layers(state.preactivation)
         params = self._read_outputs(top[:, None], slice(t, t + 1))[:, 0]
         state.position += 1
@@ -170,9 +172,17 @@ class DeepNADE(AutoregressiveModel):
 
     # ---------------------------------------------------------------- pieces
 
-    def _columns(self) -> tuple[Tensor, Tensor]:
-        """Rows `(n, d_1)` in the ordering: what a value, and its being known, add to the first layer."""
-        return self.values_to_hidden.weight.T[self._order], self.known_to_hidden.weight.T[self._order]
+    def _rows(self) -> tuple[Tensor, Tensor]:
+        """What the numbers of a variable, and its being known, add to the first layer, in the ordering.
+
+        Shapes `(n, inputs.width, d_1)`, zeros in the padding, and `(n, d_1)`.
+        """
+        values = self.inputs.unpack(self.values_to_hidden.weight)[:, self._order]  # (d_1, n, width)
+        return values.permute(1, 2, 0).contiguous(), self.known_to_hidden.weight.T[self._order]
+
+    def _encoded(self, values: Tensor, first: int) -> Tensor:
+        """The numbers of neighbouring variables of the ordering, `(batch, k, inputs.width)`."""
+        return self.conditional_over(first, first + values.shape[1]).encode(values)
 
     def _context_shift(self, context: Tensor | None) -> Tensor | float:
         return 0.0 if self.context_to_hidden is None else self.context_to_hidden(context)
@@ -190,15 +200,17 @@ class DeepNADE(AutoregressiveModel):
     def _read_outputs(self, top: Tensor, positions: slice) -> Tensor:
         """Only the outputs of the variables at these positions: `(batch, chunk, num_params)`."""
         variables = self._order[positions]
-        num_params = self.conditional.num_params
-        weight = self.output.weight.view(self.num_variables, num_params, -1)[variables]
-        bias = self.output.bias.view(self.num_variables, num_params)[variables]
-        return torch.einsum("bcd,cpd->bcp", top, weight) + bias
+        weight = self.outputs.unpack(self.output.weight.T)[:, variables]  # (d_L, chunk, width)
+        bias = self.outputs.unpack(self.output.bias)[variables]
+        return torch.einsum("bcd,dcp->bcp", top, weight) + bias
 
 
 @dataclass
 class _DeepNADEState:
     preactivation: Tensor  # (batch, d_1): of the first layer, with every variable known so far
-    value_columns: Tensor  # (n, d_1), in the ordering
-    known_columns: Tensor  # (n, d_1), in the ordering
+    value_rows: Tensor  # (n, inputs.width, d_1), in the ordering
+    known_rows: Tensor  # (n, d_1), in the ordering
     position: int = 0
+
+    def select_rows(self, rows: Tensor) -> _DeepNADEState:
+        return _DeepNADEState(self.preactivation[rows], self.value_rows, self.known_rows, self.position)

@@ -9,7 +9,7 @@ model. A mixture of different orderings has no single chain rule, so it has no c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self, cast
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel, SampleMethod
+from chainrule.sampling import FillInfo, FillOptions, RowNoise, pick_by_weight
 
 __all__ = ["Ensemble"]
 
@@ -32,10 +33,14 @@ class Ensemble(LikelihoodModel):
     member_classes: ClassVar[dict[str, type[LikelihoodModel]]] = {}
 
     def __init__(self, members: Sequence[LikelihoodModel]) -> None:
-        if not members:
-            raise ChainruleError("an ensemble needs at least one member.")
+        members = _checked_members(members)
         first = members[0]
         for index, member in enumerate(members):
+            if _family(member) != _family(first):
+                raise ChainruleError(
+                    f"member {index} has the conditional {member.conditional!r}, but member 0 has "
+                    f"{first.conditional!r}; they must agree."
+                )
             if (member.event_shape, member.context_size) != (first.event_shape, first.context_size):
                 raise ChainruleError(
                     f"member {index} models {member.event_shape} with a context of {member.context_size}, "
@@ -80,6 +85,33 @@ class Ensemble(LikelihoodModel):
                 x[rows], _ = member._sample(noise[rows], own, temperature, False, method)
         return x, None
 
+    def _fill(
+        self, evidence: Tensor, holes: Tensor, context: Tensor | None, options: FillOptions
+    ) -> tuple[Tensor, FillInfo]:
+        """Choose a member by its posterior p(k | x_known), in proportion to p_k(x_known); take its filling.
+
+        With particles, p_k(x_known) is each member's estimate, which pools the particles of all members.
+        """
+        results = [
+            member._fill(evidence, holes, context, options.of_member(index))
+            for index, member in enumerate(self._members())
+        ]
+        evidence_of = torch.stack([info.log_evidence for _, info in results], dim=1)  # (rows, K)
+        uniform = RowNoise(options, range(len(evidence)), evidence.device).uniform(
+            options.num_samples, dtype=torch.float64
+        )
+        # Filling from left to right weighs nothing, not even the members: it chooses evenly.
+        chosen = pick_by_weight(evidence_of, uniform)  # (rows, num_samples)
+        filled = torch.empty_like(results[0][0])
+        for index, (own, _) in enumerate(results):
+            filled[chosen == index] = own[chosen == index]
+        info = FillInfo(
+            torch.logsumexp(evidence_of, dim=1) - math.log(len(results)),
+            _pooled_size(evidence_of, torch.stack([i.effective_sample_size for _, i in results], dim=1)),
+            [_common_method(methods) for methods in zip(*(i.method for _, i in results), strict=True)],
+        )
+        return filled, info
+
     def _members(self) -> list[LikelihoodModel]:
         return cast("list[LikelihoodModel]", list(self.members))
 
@@ -108,10 +140,19 @@ class Ensemble(LikelihoodModel):
         for index, entry in enumerate(settings["members"]):
             owner, own_settings = entry["weights_of"], entry["settings"]
             if owner == index:
-                members.append(cls.member_classes[entry["model"]].from_settings(own_settings))
+                members.append(cls._class_of_member(entry["model"]).from_settings(own_settings))
             else:
                 members.append(members[owner].view_like(own_settings))
         return cls(members)
+
+    @classmethod
+    def _class_of_member(cls, name: str) -> type[LikelihoodModel]:
+        if name not in cls.member_classes:
+            raise ChainruleError(
+                f"the ensemble has a member of class {name}, which is no model of this library; make it "
+                f"known with chainrule.models.Ensemble.member_classes[{name!r}] = {name}, then load again."
+            )
+        return cls.member_classes[name]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """As usual, but parameters that members share appear once, under the first of them."""
@@ -130,6 +171,37 @@ class Ensemble(LikelihoodModel):
         if strict and (missing or result.unexpected_keys):
             raise ChainruleError(f"the weights do not fit this ensemble: {sorted(missing)} are missing.")
         return result
+
+
+def _checked_members(members: object) -> list[LikelihoodModel]:
+    """The members as a list, or a `ChainruleError`."""
+    if not isinstance(members, Iterable) or isinstance(members, str):
+        raise ChainruleError(f"an ensemble is made of a list of models, not of a {type(members).__name__}.")
+    found = list(members)
+    if not found:
+        raise ChainruleError("an ensemble needs at least one member.")
+    for index, member in enumerate(found):
+        if not isinstance(member, LikelihoodModel):
+            raise ChainruleError(
+                f"member {index} is a {type(member).__name__}; an ensemble is made of chainrule models."
+            )
+    return found
+
+
+def _pooled_size(log_evidence: Tensor, sizes: Tensor) -> Tensor:
+    """Effective size of all members' particles together, `(rows,)`, from those of each, `(rows, K)`."""
+    posterior = torch.softmax(log_evidence, dim=1)
+    size = 1 / torch.where(posterior == 0, 0.0, posterior.square() / sizes).sum(1)
+    return torch.where(log_evidence.isneginf().all(1), 0.0, size)
+
+
+def _common_method(methods: tuple[str, ...]) -> str:
+    """Exact only if every member is."""
+    return next((method for method in methods if method != "exact"), "exact")
+
+
+def _family(member: LikelihoodModel) -> tuple[str, dict[str, object]]:
+    return member.conditional.name, member.conditional.settings()
 
 
 def _weights_id(member: nn.Module, index: int) -> int:

@@ -5,7 +5,8 @@ Neal 1992, "Connectionist learning of belief networks"; Frey 1998. With x in the
     p(x_i = 1 | x_<i) = sigmoid(b_i + sum_{j<i} A_ij x_j),        n(n+1)/2 parameters.
 
 The objective is convex. One likelihood is a triangular product of n(n-1)/2 multiply-adds, and so is
-a whole sample.
+a whole sample. For other values the regression is a softmax (categories, read as one-hot codes) or of
+the parameters of a density (real numbers): A_ij is then a block.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditionals import Bernoulli, Conditional
-from chainrule.errors import ChainruleError
+from chainrule.conditionals import Conditional
 from chainrule.model import AutoregressiveModel
 from chainrule.orderings import Ordering
 
@@ -25,13 +25,13 @@ __all__ = ["FVSBN"]
 
 
 class FVSBN(AutoregressiveModel):
-    """Fully visible sigmoid belief net for binary variables.
+    """Fully visible sigmoid belief net.
 
-    - `event_shape`, `ordering`, `context_size`: as in `AutoregressiveModel`. A context adds
-      `context_size` unrestricted weights per variable.
+    - `event_shape`, `ordering`, `conditional`, `context_size`: as in `AutoregressiveModel`. A context
+      adds `context_size` unrestricted weights to each parameter of a conditional.
 
     Parameters: `bias` `(n,)` and `weight` `(n(n-1)/2,)`, the rows of the strictly lower triangle A
-    one after another, both in the ordering.
+    one after another, both in the ordering; K^2 n(n-1)/2 weights and Kn biases for K categories.
 
     >>> FVSBN((784,)).num_parameters
     307720
@@ -42,6 +42,8 @@ class FVSBN(AutoregressiveModel):
 
     _cells: Tensor
 
+    default_learning_rate = 3e-2
+
     def __init__(
         self,
         event_shape: Sequence[int],
@@ -51,27 +53,32 @@ class FVSBN(AutoregressiveModel):
         conditional: str | Conditional = "bernoulli",
     ) -> None:
         super().__init__(event_shape, conditional=conditional, ordering=ordering, context_size=context_size)
-        if not isinstance(self.conditional, Bernoulli):
-            raise ChainruleError(
-                f"FVSBN models binary variables; it cannot use the {self.conditional.name} conditional."
-            )
-        n = self.num_variables
-        self.bias = nn.Parameter(torch.zeros(n))
-        self.weight = nn.Parameter(torch.zeros(n * (n - 1) // 2))
-        self.context_weight = nn.Linear(context_size, n, bias=False) if context_size else None
-        rows, columns = torch.tril_indices(n, n, -1)
-        self.register_buffer("_cells", rows * n + columns, persistent=False)
+        written, reads = self.outputs.total, self.sequence_inputs.starts
+        heard = [reads[variable] for variable in self._variables_of_outputs()]
+        cells = [row * reads[-1] + torch.arange(count) for row, count in enumerate(heard)]
+        self.register_buffer("_cells", torch.cat(cells), persistent=False)
+        self.bias = nn.Parameter(torch.zeros(written))
+        self.weight = nn.Parameter(torch.zeros(len(self._cells)))
+        self.context_weight = nn.Linear(context_size, written, bias=False) if context_size else None
+
+    def _variables_of_outputs(self) -> list[int]:
+        """The place in the ordering of the variable that each parameter of a conditional belongs to."""
+        return [place for place, size in enumerate(self.sequence_outputs.sizes) for _ in range(size)]
 
     def matrix(self) -> Tensor:
-        """A, `(n, n)`, strictly lower triangular, in the ordering; row i shows what x_i listens to."""
-        n = self.num_variables
-        flat = torch.zeros(n * n, dtype=self.weight.dtype, device=self.weight.device)
-        return flat.index_copy(0, self._cells, self.weight).view(n, n)
+        """A, `(n, n)`, strictly lower triangular, in the ordering; row i shows what x_i listens to.
+
+        In general `(outputs.total, inputs.total)`, strictly lower triangular in blocks.
+        """
+        written, read = self.outputs.total, self.inputs.total
+        flat = torch.zeros(written * read, dtype=self.weight.dtype, device=self.weight.device)
+        return flat.index_copy(0, self._cells, self.weight).view(written, read)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Logits of all variables, `(batch, *event_shape, 1)`."""
-        logits = self.to_sequence(x) @ self.matrix().T + self._offset(context)
-        return self.from_sequence(logits[..., None])
+        """Parameters of all conditionals, `(batch, *event_shape, num_params)`."""
+        inputs = self.encode_sequence(self.to_sequence(x))
+        params = inputs @ self.matrix().T + self._offset(context)
+        return self.from_sequence(self.sequence_outputs.unpack(params))
 
     def init_state(self, batch_size: int, context: Tensor | None = None) -> _FVSBNState:
         """Running logits of all variables still to come: only the biases so far."""
@@ -79,17 +86,19 @@ class FVSBN(AutoregressiveModel):
         return _FVSBNState(logits, self.matrix().T.contiguous())
 
     def step(self, state: _FVSBNState, previous_value: Tensor | None) -> tuple[Tensor, _FVSBNState]:
-        """Add the previous variable's column to the logits that listen to it; O(n) per variable."""
-        t = state.position
+        """Add the previous variable's columns to the logits that listen to it; O(n) per variable."""
+        t, reads, writes = state.position, self.sequence_inputs.starts, self.sequence_outputs.starts
         if previous_value is not None:
-            state.logits[t:].addr_(state.columns[t - 1, t:], previous_value)
+            inputs = self.encode_sequence(previous_value[:, None], t - 1)
+            columns = state.columns[reads[t - 1] : reads[t], writes[t] :]
+            state.logits[writes[t] :].addmm_(columns.T, inputs.T)
         state.position += 1
-        return state.logits[t, :, None], state
+        return self.sequence_outputs.widen(state.logits[writes[t] : writes[t + 1]].T), state
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one likelihood: n(n-1)/2, and n for each number of a context."""
-        return self.weight.numel() + self.context_size * self.num_variables
+        """Multiply-adds of one likelihood: one for each weight, so n(n-1)/2 if binary, without a context."""
+        return self.weight.numel() + self.context_size * self.outputs.total
 
     def _sample_incremental(
         self, noise: Tensor, context: Tensor | None, temperature: float, with_log_prob: bool
@@ -97,27 +106,36 @@ class FVSBN(AutoregressiveModel):
         """Blocks of variables, each settled by fixed-point sweeps over the block alone.
 
         The sweeps end when nothing changes, which makes the block the ancestral sample for this
-        noise; earlier blocks enter through one product. Far fewer, larger operations than a loop.
+        noise; earlier blocks enter through one product. Far fewer, larger operations than a loop. Only
+        values that come from a list settle in a few sweeps; real ones are drawn step by step.
         """
+        if self.conditional.support() is None:
+            return super()._sample_incremental(noise, context, temperature, with_log_prob)
         matrix, offset = self.matrix(), self._offset(context)
-        uniform = noise[..., 0].contiguous()
-        sequence = torch.zeros_like(uniform)
-        for start in range(0, self.num_variables, self.block_size):
-            block = slice(start, min(start + self.block_size, self.num_variables))
-            known = offset[..., block] + sequence[:, :start] @ matrix[block, :start].T
-            within = matrix[block, block].T
-            values, threshold = sequence[:, block], uniform[:, block, None]
+        reads, writes = self.sequence_inputs.starts, self.sequence_outputs.starts
+        inputs = noise.new_zeros(len(noise), self.inputs.total)
+        sequence = torch.zeros_like(noise[..., 0])
+        for first in range(0, self.num_variables, self.block_size):
+            last = min(first + self.block_size, self.num_variables)
+            read, written = slice(reads[first], reads[last]), slice(writes[first], writes[last])
+            known = offset[..., written] + inputs[:, : read.start] @ matrix[written, : read.start].T
+            known = known.expand(len(noise), -1)
+            within = matrix[written, read].T
+            uniform = noise[:, first:last].contiguous()
+            values = sequence[:, first:last]
             while True:
-                logits = torch.addmm(known.expand_as(values), values, within)
-                updated = self.conditional.sample(logits[..., None], threshold, temperature)
+                encoded = self.encode_sequence(values, first)
+                params = torch.addmm(known, encoded, within)
+                params = params.view(len(noise), last - first, self.outputs.width)
+                updated = self.conditional.sample(params, uniform, temperature)
                 if torch.equal(updated, values):
                     break
                 values = updated
-            sequence[:, block] = values
+            sequence[:, first:last], inputs[:, read] = values, encoded
         return self.from_sequence(sequence), None
 
     def _offset(self, context: Tensor | None) -> Tensor:
-        """Biases, `(n,)`, or `(batch, n)` with a context."""
+        """Biases, `(outputs.total,)`, or `(batch, outputs.total)` with a context."""
         if self.context_weight is None:
             return self.bias
         shifted: Tensor = self.bias + self.context_weight(context)
@@ -126,6 +144,9 @@ class FVSBN(AutoregressiveModel):
 
 @dataclass
 class _FVSBNState:
-    logits: Tensor  # (n, batch): b_i + sum_{j < position} A_ij x_j
-    columns: Tensor  # (n, n): columns[j] is A[:, j]
+    logits: Tensor  # (outputs.total, batch): b_i + sum_{j < position} A_ij x_j
+    columns: Tensor  # (inputs.total, outputs.total): columns[j] is A[:, j]
     position: int = 0
+
+    def select_rows(self, rows: Tensor) -> _FVSBNState:
+        return _FVSBNState(self.logits[:, rows], self.columns, self.position)

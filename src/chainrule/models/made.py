@@ -20,13 +20,16 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from chainrule.arguments import layer_sizes, real_number, whole_number
 from chainrule.conditionals import Conditional
 from chainrule.errors import ChainruleError, unknown_name
 from chainrule.layers import (
+    Columns,
     Connectivity,
     MaskedLinear,
     MaskedStepper,
     SortedLayer,
+    Staircase,
     balanced_degrees,
     connect_by_adjacency,
     connect_by_degrees,
@@ -64,7 +67,8 @@ class MADE(AutoregressiveModel):
     - `dropout`: on hidden units, in training only.
 
     Parameters, in the layout of the variables: `layers[l].weight` `(d_l, d_{l-1})` and
-    `output.weight` `(n * num_params, d_L)`; (in + 1) * out per layer, masked weights included.
+    `output.weight` `(outputs.total, d_L)`; (in + 1) * out per layer, masked weights included. A binary
+    variable is one input and one output; others as many as their conditional reads and needs.
 
     >>> MADE((784,), hidden=(500,)).num_parameters
     785284
@@ -77,6 +81,8 @@ class MADE(AutoregressiveModel):
     input_to_output: MaskedLinear | None
     context_to_hidden: nn.Linear | None
     context_to_output: nn.Linear | None
+
+    default_learning_rate = 1e-2
 
     def __init__(
         self,
@@ -98,7 +104,7 @@ class MADE(AutoregressiveModel):
         conditional: str | Conditional = "bernoulli",
     ) -> None:
         super().__init__(event_shape, conditional=conditional, ordering=ordering, context_size=context_size)
-        self.hidden = tuple(int(size) for size in hidden)
+        self.hidden = layer_sizes("hidden", hidden)
         self.activation = activation
         self.residual, self.direct, self.dropout = residual, direct, dropout
         self.degrees = degrees
@@ -114,21 +120,29 @@ class MADE(AutoregressiveModel):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Parameters of all conditionals, `(batch, *event_shape, num_params)`."""
-        x = x.flatten(1)
+        params = self.outputs.unpack(self._packed_params(x, context))
+        return params.view(len(x), *self.event_shape, self.outputs.width)
+
+    def _log_prob_per_variable(self, x: Tensor, context: Tensor | None) -> Tensor:
+        return self.conditional.log_prob_packed(self._packed_params(x, context).to(x.dtype), x)
+
+    def _packed_params(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """The parameters of all variables end to end, `(batch, outputs.total)`."""
+        x = self.encode(x)
         h = x
         for index, layer in enumerate(self.layers):
-            z = layer(h, self.get_buffer(f"_mask{index}"))
+            z = layer(h, self.get_buffer(f"_mask{index}"), self._staircases[index])
             if index == 0 and self.context_to_hidden is not None:
                 z = z + self.context_to_hidden(context)
             h = self._activate(z, h if self.residual and index else None)
             if self.dropout and self.training:  # even at rate 0 it would draw from the global generator
                 h = nn.functional.dropout(h, self.dropout)
-        params: Tensor = self.output(h if self.hidden else h[:, :0], self._output_mask)
+        params: Tensor = self.output(h if self.hidden else h[:, :0], self._output_mask, self._staircases[-1])
         if self.input_to_output is not None:
             params = params + self.input_to_output(x, self._direct_mask)
         if self.context_to_output is not None:
             params = params + self.context_to_output(context)
-        return params.view(len(x), *self.event_shape, self.conditional.num_params)
+        return params
 
     def training_loss(self, x: Tensor, context: Tensor | None, generator: torch.Generator) -> Tensor:
         """Exact NLL in nats under one mask of the set, drawn for the batch; `(batch,)`."""
@@ -152,8 +166,7 @@ class MADE(AutoregressiveModel):
 
     def init_state(self, batch_size: int, context: Tensor | None = None) -> MaskedStepper:
         """The same network with inputs, units and outputs sorted by when they are known."""
-        n, num_params = self.num_variables, self.conditional.num_params
-        below = None if self._is_natural else self._order
+        below = inputs = self._numbers_in_order(self.inputs)
         sorted_layers = []
         for index, layer in enumerate(self.layers):
             units = self._unit_order(index)
@@ -166,20 +179,23 @@ class MADE(AutoregressiveModel):
                 SortedLayer(_pick(weight, units, below), _pick(start, None, units), _pick(degrees, units))
             )
             below = units
-        outputs = None if self._is_natural else self._order
-        weight = self._weight_for_steps(self.output, self._output_mask).view(n, num_params, -1)
+        outputs = self._numbers_in_order(self.outputs)
+        weight = self._weight_for_steps(self.output, self._output_mask)
         start = self.output.bias.expand(batch_size, -1)
         if self.context_to_output is not None:
             start = start + self.context_to_output(context)
         direct = None
         if self.input_to_output is not None:
-            direct = self._weight_for_steps(self.input_to_output, self._direct_mask).view(n, num_params, n)
-            direct = _pick(_pick(direct, outputs), None, None, outputs)
+            direct = self._weight_for_steps(self.input_to_output, self._direct_mask)
+            direct = _pick(direct, outputs, inputs)
         return MaskedStepper(
+            self.sequence_inputs,
+            self.sequence_outputs,
             sorted_layers,
-            _pick(_pick(weight, outputs), None, None, below if self.hidden else None),
-            _pick(start.reshape(batch_size, n, num_params), None, outputs),
+            _pick(weight, outputs, below if self.hidden else None),
+            _pick(start, None, outputs),
             direct,
+            self.encode_sequence,
             self._activate,
             self.residual,
         )
@@ -191,15 +207,27 @@ class MADE(AutoregressiveModel):
     def _sample_incremental(
         self, noise: Tensor, context: Tensor | None, temperature: float, with_log_prob: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Block by block, each settled by fixed-point sweeps: the sample that `step` would give, sooner."""
+        """Block by block, each settled by fixed-point sweeps: the sample that `step` would give, sooner.
+
+        Only values that come from a list settle in a few sweeps; real ones are drawn step by step.
+        """
+        if self.conditional.support() is None:
+            return super()._sample_incremental(noise, context, temperature, with_log_prob)
         state = self.init_state(len(noise), context)
 
         def draw(params: Tensor, first: int, last: int) -> Tensor:
-            return self.conditional.sample(params, noise[:, first:last], temperature)
+            conditional = self.conditional_over(first, last)
+            return conditional.sample(params, noise[:, first:last], temperature)
 
         while state.position < self.num_variables:
             state.settle_block(draw)
-        return self.from_sequence(state.inputs), None
+        return self.from_sequence(state.values), None
+
+    def _numbers_in_order(self, columns: Columns) -> Tensor | None:
+        """The flat numbers of the variables in the ordering; None if they already stand so."""
+        if self._is_natural:
+            return None
+        return columns.numbers_of(self.ordering.permutation).to(self._order.device)
 
     def _unit_order(self, index: int) -> Tensor | None:
         """The units of a hidden layer by ascending number; None if they already stand so."""
@@ -215,9 +243,9 @@ class MADE(AutoregressiveModel):
     # ---------------------------------------------------------------- masks
 
     def masks(self) -> list[Tensor]:
-        """The masks in use, bool, from the first hidden layer to the output `(n, d_L)`."""
-        hidden = [self.get_buffer(f"_mask{index}") for index in range(len(self.hidden))]
-        return [mask.bool() for mask in (*hidden, self._output_mask[:: self.conditional.num_params])]
+        """The masks in use, bool, between variables and units: from the first hidden layer to `(n, d_L)`."""
+        connectivity = self._connectivity(self.mask)[1]
+        return [*connectivity.hidden, connectivity.output]
 
     def view(self, *, mask: int) -> Self:
         """The same network under another mask of the set; shares every parameter."""
@@ -243,12 +271,16 @@ class MADE(AutoregressiveModel):
         self.mask = mask
         ordering, connectivity = self._connectivity(mask)
         self._set_ordering(ordering)
-        weight, repeats = self.output.weight, self.conditional.num_params
+        weight, read_as, heard_by = self.output.weight, self.inputs.owner, self.outputs.owner
         masks = {f"_mask{index}": mask for index, mask in enumerate(connectivity.hidden)}
-        masks["_output_mask"] = connectivity.output.repeat_interleave(repeats, 0)
-        masks["_direct_mask"] = connectivity.direct.repeat_interleave(repeats, 0)
+        if self.hidden:
+            masks["_mask0"] = connectivity.hidden[0][:, read_as]
+        masks["_output_mask"] = connectivity.output[heard_by]
+        masks["_direct_mask"] = connectivity.direct[heard_by][:, read_as]
         for name, open_weights in masks.items():
             self.register_buffer(name, open_weights.to(weight.device, weight.dtype), persistent=False)
+        layers = [*(masks[f"_mask{index}"] for index in range(len(self.hidden))), masks["_output_mask"]]
+        self._staircases = [Staircase.of(mask) for mask in layers]
         for index, degrees in enumerate(connectivity.degrees):
             self.register_buffer(f"_degrees{index}", degrees.to(weight.device), persistent=False)
 
@@ -286,13 +318,13 @@ class MADE(AutoregressiveModel):
     # ---------------------------------------------------------------- construction
 
     def _build_layers(self) -> None:
-        n, outputs = self.num_variables, self.num_variables * self.conditional.num_params
-        sizes = [n, *self.hidden]
+        inputs, outputs = self.inputs.total, self.outputs.total
+        sizes = [inputs, *self.hidden]
         self.layers = nn.ModuleList(  # type: ignore[assignment]
             MaskedLinear(i, o) for i, o in itertools.pairwise(sizes)
         )
         self.output = MaskedLinear(sizes[-1] if self.hidden else 0, outputs)
-        self.input_to_output = MaskedLinear(n, outputs, bias=False) if self.direct else None
+        self.input_to_output = MaskedLinear(inputs, outputs, bias=False) if self.direct else None
         size = self.context_size
         self.context_to_hidden = nn.Linear(size, self.hidden[0], bias=False) if size and self.hidden else None
         self.context_to_output = nn.Linear(size, outputs, bias=False) if size else None
@@ -311,20 +343,17 @@ class MADE(AutoregressiveModel):
             raise ChainruleError(
                 "MADE without hidden layers needs direct=True, or no variable hears another."
             )
-        if any(size < 1 for size in self.hidden):
-            raise ChainruleError(f"hidden sizes must be positive, not {self.hidden}.")
         if self.residual and len(set(self.hidden)) > 1:
             raise ChainruleError(f"residual=True needs hidden layers of equal size, not {self.hidden}.")
-        if not 0 <= self.dropout < 1:
-            raise ChainruleError(f"dropout must lie in [0, 1), not {self.dropout}.")
+        real_number("dropout", self.dropout, minimum=0, below=1)
         if isinstance(self.degrees, str) and self.degrees not in ("balanced", "random"):
             raise unknown_name("way of choosing degrees", self.degrees, ("balanced", "random"))
         if not isinstance(self.degrees, str) and tuple(map(len, self.degrees)) != self.hidden:
             raise ChainruleError(
                 f"degrees must give a number for each unit of the hidden layers {self.hidden}."
             )
-        if self.num_masks < 1:
-            raise ChainruleError(f"num_masks must be at least 1, not {self.num_masks}.")
+        whole_number("num_masks", self.num_masks, minimum=1)
+        whole_number("mask_seed", self.mask_seed, maximum=2**31 - 1)
         if self.adjacency is not None:
             self._check_adjacency()
 

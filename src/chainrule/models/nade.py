@@ -7,6 +7,10 @@ Larochelle & Murray 2011, "The neural autoregressive distribution estimator". Wi
 2dn + d + n parameters. Because h_{i+1} differs from h_i by one column of W, a likelihood, its gradient
 and a whole sample cost O(nd) each. `_NADELogits` does that without keeping the n x d hidden
 activations of a batch, and touches a row of the batch only where its variable is not 0.
+
+Other values: a category enters as its one-hot code and leaves as a softmax (NADE for discrete data), a
+real number enters as itself and leaves as the parameters of a density (RNADE, Uria et al. 2013); then
+W_j and V_i hold a row for each of these numbers.
 """
 
 from __future__ import annotations
@@ -20,14 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from chainrule.conditionals import Bernoulli, Conditional
-from chainrule.errors import ChainruleError
+from chainrule.arguments import whole_number
+from chainrule.conditionals import Conditional
 from chainrule.model import AutoregressiveModel
 from chainrule.orderings import Ordering
 
 __all__ = ["NADE"]
 
-#: Variables between two kept pre-activations; memory of a batch is about (n/28 + 28) x d floats a row.
+#: Numbers read between two kept pre-activations; memory of a batch is about (n/28 + 28) x d floats a row.
 _CHUNK = 28
 
 #: Up to this share of values that are not 0, the changes of the hidden state are kept for the backward pass.
@@ -35,18 +39,21 @@ _SPARSE = 0.2
 
 
 class NADE(AutoregressiveModel):
-    """NADE with one hidden layer of `hidden` sigmoid units, for binary variables.
+    """NADE with one hidden layer of `hidden` sigmoid units.
 
-    - `event_shape`, `ordering`, `context_size`: as in `AutoregressiveModel`. A context shifts the
-      hidden pre-activation and the output biases.
+    - `event_shape`, `ordering`, `conditional`, `context_size`: as in `AutoregressiveModel`. A context
+      shifts the hidden pre-activation and the output biases.
     - `hidden`: number of hidden units d.
 
-    Parameters, in the ordering: `weight` W `(n, d)`, a row for each variable; `hidden_bias` c `(d,)`;
-    `output_weight` V `(n, d)`; `output_bias` b `(n,)`.
+    Parameters, in the ordering: `weight` W `(I, d)`, a row for each number that is read (I = n for
+    binary variables, nK for K categories); `hidden_bias` c `(d,)`; `output_weight` V `(O, d)` and
+    `output_bias` b `(O,)`, a row for each parameter of a conditional.
 
     >>> NADE((784,), hidden=500).num_parameters
     785284
     """
+
+    default_learning_rate = 2e-2
 
     def __init__(
         self,
@@ -58,36 +65,35 @@ class NADE(AutoregressiveModel):
         conditional: str | Conditional = "bernoulli",
     ) -> None:
         super().__init__(event_shape, conditional=conditional, ordering=ordering, context_size=context_size)
-        if not isinstance(self.conditional, Bernoulli):
-            raise ChainruleError(
-                f"NADE models binary variables; it cannot use the {self.conditional.name} conditional."
-            )
-        if hidden < 1:
-            raise ChainruleError(f"hidden must be a positive number of units, not {hidden}.")
-        self.hidden = hidden
-        n = self.num_variables
-        self.weight = nn.Parameter(torch.empty(n, hidden))
+        self.hidden = whole_number("hidden", hidden, minimum=1)
+        read, written = self.inputs.total, self.outputs.total
+        self.weight = nn.Parameter(torch.empty(read, hidden))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
-        self.output_weight = nn.Parameter(torch.empty(n, hidden))
-        self.output_bias = nn.Parameter(torch.zeros(n))
-        self.context_weight = nn.Linear(context_size, hidden + n, bias=False) if context_size else None
-        nn.init.normal_(self.weight, std=1 / math.sqrt(n))
+        self.output_weight = nn.Parameter(torch.empty(written, hidden))
+        self.output_bias = nn.Parameter(torch.zeros(written))
+        self.context_weight = nn.Linear(context_size, hidden + written, bias=False) if context_size else None
+        nn.init.normal_(self.weight, std=1 / math.sqrt(self.num_variables))
         nn.init.normal_(self.output_weight, std=1 / math.sqrt(hidden))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Logits of all variables, `(batch, *event_shape, 1)`, in O(nd) time per example."""
+        """Parameters of all conditionals, `(batch, *event_shape, num_params)`, in O(nd) time an example."""
         start, output_bias = self._offsets(len(x), context)
-        hidden_part = _nade_logits(self.to_sequence(x), start, self.weight, self.output_weight)
-        return self.from_sequence((hidden_part + output_bias)[..., None])
+        inputs = self.encode_sequence(self.to_sequence(x))
+        hidden_part = _nade_logits(inputs, start, self.weight, self.output_weight, self._written_before())
+        return self.from_sequence(self.sequence_outputs.unpack(hidden_part + output_bias))
 
     def hidden_activations(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """h_i of every variable, `(batch, n, d)`, in the ordering: the features, kept on request."""
-        x = self.to_sequence(self._checked_values(x))
+        inputs = self.encode_sequence(self.to_sequence(self._checked_values(x)))
         start, _ = self._offsets(len(x), self._checked_context(context, len(x)))
-        added = torch.cumsum(x[..., None] * self.weight, dim=1)
-        return torch.sigmoid(
-            start[:, None] + torch.cat([torch.zeros_like(added[:, :1]), added[:, :-1]], dim=1)
-        )
+        added = torch.cumsum(inputs[..., None] * self.weight, dim=1)
+        before = torch.cat([torch.zeros_like(added[:, :1]), added], dim=1)
+        return torch.sigmoid(start[:, None] + before[:, self.sequence_inputs.starts[:-1]])
+
+    def _written_before(self) -> list[int]:
+        """For each number that is read, how many parameters come before it."""
+        ends = self.sequence_outputs.starts[1:]
+        return [end for end, size in zip(ends, self.sequence_inputs.sizes, strict=True) for _ in range(size)]
 
     def init_state(self, batch_size: int, context: Tensor | None = None) -> _NADEState:
         """The hidden pre-activation before any variable is known."""
@@ -96,34 +102,37 @@ class NADE(AutoregressiveModel):
         return _NADEState(start, torch.sigmoid(start), output_bias.expand(batch_size, -1).T.contiguous())
 
     def step(self, state: _NADEState, previous_value: Tensor | None) -> tuple[Tensor, _NADEState]:
-        """Add the previous variable's row of W where it is not 0; O(d) per variable."""
+        """Add the previous variable's rows of W where it is not 0; O(d) per variable."""
         t = state.position
         if previous_value is not None:
-            rows = previous_value.nonzero()[:, 0]
+            inputs = self.encode_sequence(previous_value[:, None], t - 1)
+            weight = self.weight[self.sequence_inputs.starts[t - 1] : self.sequence_inputs.starts[t]]
+            rows = inputs.any(1).nonzero()[:, 0]
             if len(rows):
-                changed = state.preactivation[rows].addr_(previous_value[rows], self.weight[t - 1])
+                changed = state.preactivation[rows].addmm_(inputs[rows], weight)
                 state.preactivation.index_copy_(0, rows, changed)
                 state.hidden.index_copy_(0, rows, torch.sigmoid(changed))
-        logit = torch.addmv(state.output_bias[t], state.hidden, self.output_weight[t])
+        own = slice(self.sequence_outputs.starts[t], self.sequence_outputs.starts[t + 1])
+        params = torch.addmm(state.output_bias[own].T, state.hidden, self.output_weight[own].T)
         state.position += 1
-        return logit[:, None], state
+        return self.sequence_outputs.widen(params), state
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one likelihood, and of one sample: 2nd, and d + n for each number of a context.
+        """Multiply-adds of one likelihood or sample: (I + O) d, and d + O for each number of a context.
 
-        An upper bound for sparse x: variables that are 0 add nothing to the hidden layer.
+        An upper bound for sparse x: numbers that are 0 add nothing to the hidden layer.
         """
-        n, d = self.num_variables, self.hidden
-        return 2 * n * d + self.context_size * (d + n)
+        read, written, d = self.inputs.total, self.outputs.total, self.hidden
+        return (read + written) * d + self.context_size * (d + written)
 
     def _offsets(self, batch_size: int, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Initial pre-activations `(batch, d)` and output biases `(n,)` or `(batch, n)`."""
+        """Initial pre-activations `(batch, d)` and output biases `(O,)` or `(batch, O)`."""
         start = self.hidden_bias.expand(batch_size, -1)
         if self.context_weight is None:
             return start, self.output_bias
         hidden_shift, output_shift = self.context_weight(context).split(
-            [self.hidden, self.num_variables], dim=1
+            [self.hidden, self.outputs.total], dim=1
         )
         return start + hidden_shift, self.output_bias + output_shift
 
@@ -132,15 +141,21 @@ class NADE(AutoregressiveModel):
 class _NADEState:
     preactivation: Tensor  # (batch, d): c + sum_{j < position} W_j x_j
     hidden: Tensor  # (batch, d): its sigmoid
-    output_bias: Tensor  # (n, batch)
+    output_bias: Tensor  # (O, batch)
     position: int = 0
+
+    def select_rows(self, rows: Tensor) -> _NADEState:
+        return _NADEState(
+            self.preactivation[rows], self.hidden[rows], self.output_bias[:, rows], self.position
+        )
 
 
 class _NADELogits(torch.autograd.Function):
-    """z_i = V_i . sigmoid(a + sum_{j<i} x_j W_j) for all i, with a backward pass in O(nd) time.
+    """z_i = V_i . sigmoid(a + sum_j x_j W_j) for all i, with a backward pass in O(nd) time.
 
-    The hidden state of a row changes only where x_j != 0. So the variables are cut into segments
-    that end where some row changes: within a segment one product serves all its variables, and at
+    The sum runs over the numbers x_j that are read after output i has been written: `written_before[j]`
+    outputs are written before x_j is read. The hidden state of a row changes only where x_j != 0. So the
+    outputs are cut into segments that end where some row changes: one product serves a segment, and at
     its end only the rows that change are updated. For binary images that is an eighth of the
     sigmoids. The backward pass walks the segments in reverse and undoes the changes from a log: kept
     from the forward pass where few rows change, else recomputed chunk by chunk.
@@ -148,10 +163,16 @@ class _NADELogits(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, start: Tensor, weight: Tensor, output_weight: Tensor, for_backward: bool
+        ctx: Any,
+        x: Tensor,
+        start: Tensor,
+        weight: Tensor,
+        output_weight: Tensor,
+        written_before: list[int],
+        for_backward: bool,
     ) -> Tensor:
-        segments = _Segments(x)
-        logits = x.new_empty(x.shape[1], len(x))  # (n, batch)
+        segments = _Segments(x, written_before)
+        logits = x.new_empty(len(output_weight), len(x))  # (O, batch)
         logits_of, outputs_of = segments.split(logits), segments.split(output_weight)
         entering = weight[segments.last].unbind()
         preactivation = start.clone()
@@ -178,10 +199,10 @@ class _NADELogits(torch.autograd.Function):
         weight, output_weight, hidden, *kept = ctx.saved_tensors
         segments: _Segments = ctx.segments
         hidden = hidden.clone()
-        gradient = grad_logits.T.contiguous()  # (n, batch)
+        gradient = grad_logits.T.contiguous()  # (O, batch)
         grad_output_weight = torch.empty_like(output_weight)
         grad_entering = torch.zeros_like(hidden[:1]).repeat(len(segments.last), 1)
-        grad_x = torch.zeros_like(gradient) if ctx.needs_input_grad[0] else None
+        grad_x = gradient.new_zeros(len(weight), len(hidden)) if ctx.needs_input_grad[0] else None
         grad_start = torch.zeros_like(hidden)  # of the pre-activation, summed over later variables
         grad_hidden = torch.zeros_like(hidden)  # of the present hidden state, not yet passed on
         gradient_of, outputs_of = segments.split(gradient), segments.split(output_weight)
@@ -205,35 +226,39 @@ class _NADELogits(torch.autograd.Function):
                 grad_hidden.addmm_(gradient_of[k].T, outputs_of[k])
         _pass_on(grad_start, grad_hidden, hidden, segments.all_rows)
         grad_weight = torch.zeros_like(weight).index_copy_(0, segments.last, grad_entering)
-        return None if grad_x is None else grad_x.T, grad_start, grad_weight, grad_output_weight, None
+        return None if grad_x is None else grad_x.T, grad_start, grad_weight, grad_output_weight, None, None
 
 
-def _nade_logits(x: Tensor, start: Tensor, weight: Tensor, output_weight: Tensor) -> Tensor:
-    """V_i . h_i for all i, `(batch, n)`; `x` `(batch, n)`, `start` `(batch, d)`, weights `(n, d)`."""
+def _nade_logits(
+    x: Tensor, start: Tensor, weight: Tensor, output_weight: Tensor, written_before: list[int]
+) -> Tensor:
+    """V_i . h_i for all i, `(batch, O)`; x `(batch, I)`, start `(batch, d)`, weights `(I, d)`, `(O, d)`."""
     for_backward = torch.is_grad_enabled()
-    logits: Tensor = _NADELogits.apply(x, start, weight, output_weight, for_backward)  # type: ignore[no-untyped-call]
+    logits: Tensor = _NADELogits.apply(x, start, weight, output_weight, written_before, for_backward)  # type: ignore[no-untyped-call]
     return logits
 
 
 class _Segments:
-    """Where the rows of a batch change: runs of variables, and what the last one of each does.
+    """Where the rows of a batch change: runs of outputs, and what is read after the last one of each.
 
-    - `last`: `(K,)`, the last variable of each segment; where x needs a gradient, every variable.
-    - `rows`, `values`: for each segment, the rows whose variable `last` is not 0, and its values there.
-    - `chunks`: segment numbers in groups of about `_CHUNK` variables.
+    - `last`: `(K,)`, the number read at the end of each segment; where x needs a gradient, every number.
+    - `rows`, `values`: for each segment, the rows where that number is not 0, and its values there.
+    - `lengths`: outputs in each segment; none between two numbers of one variable.
+    - `chunks`: segments in groups of about `_CHUNK` numbers.
     - `are_sparse`: whether so few rows change that a log of all changes is small.
     """
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, written_before: list[int]) -> None:
         columns = x.detach().T.contiguous()
-        variables, rows = columns.nonzero(as_tuple=True)
-        counts = torch.bincount(variables, minlength=len(columns)).tolist()
+        numbers, rows = columns.nonzero(as_tuple=True)
+        counts = torch.bincount(numbers, minlength=len(columns)).tolist()
         final = len(counts) - 1
         last = [i for i, count in enumerate(counts) if count or x.requires_grad or i == final]
-        rows_of, values_of = torch.split(rows, counts), torch.split(columns[variables, rows], counts)
+        rows_of, values_of = torch.split(rows, counts), torch.split(columns[numbers, rows], counts)
         self.rows, self.values = [rows_of[i] for i in last], [values_of[i] for i in last]
         self.last = torch.tensor(last, device=x.device)
-        self.lengths = [i - before for before, i in zip([-1, *last], last, strict=False)]
+        ends = [written_before[i] for i in last]
+        self.lengths = [end - before for before, end in zip([0, *ends], ends, strict=False)]
         self.are_sparse = len(rows) <= _SPARSE * x.numel()
         self.all_rows = torch.arange(len(x), device=x.device)
         self.chunks: list[list[int]] = []
@@ -242,9 +267,9 @@ class _Segments:
                 self.chunks.append([])
             self.chunks[-1].append(k)
 
-    def split(self, of_variables: Tensor) -> tuple[Tensor, ...]:
-        """Views of a tensor `(n, ...)`, one for the variables of each segment."""
-        return torch.split(of_variables, self.lengths)
+    def split(self, of_outputs: Tensor) -> tuple[Tensor, ...]:
+        """Views of a tensor `(O, ...)`, one for the outputs of each segment."""
+        return torch.split(of_outputs, self.lengths)
 
 
 def _advance(preactivation: Tensor, hidden: Tensor, rows: Tensor, values: Tensor, weight: Tensor) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from chainrule.report.curves import save_comparison, save_histograms, save_learning_curve
 from chainrule.report.files import check_writable, write_file
-from chainrule.report.grid import save_grid
+from chainrule.report.grid import most_images, save_grid
 from chainrule.report.heat_maps import save_conditionals, save_surprise_maps
 
 __all__ = [
     "check_writable",
+    "most_images",
     "save_comparison",
     "save_conditionals",
     "save_grid",

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from chainrule.errors import ChainruleError
 from chainrule.report.files import INK, PAPER, write_file
 
-__all__ = ["as_images", "save_grid"]
+__all__ = ["as_images", "most_images", "save_grid"]
 
 _CELL = 56  # pixels that an image should be wide and high, at least
+_MOST_PIXELS = 60_000_000  # of one picture: beyond that, viewers refuse it or need gigabytes
 _GAP = 4
 _LINE = (203, 208, 216)
 
@@ -37,13 +38,20 @@ def save_grid(
     - `columns`: images in a row; about the square root of N when None.
     - `caption`: a line below the grid; `metadata`: text kept in the PNG, such as the seed.
 
-    Raises `ChainruleError` for other shapes or values, and for a file that is there already.
+    Raises `ChainruleError` for other shapes or values, for more than `most_images`, and for a file that is
+    there already.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     pixels = as_images(images)
-    scale = max(1, math.ceil(_CELL / max(pixels.shape[1:3])))
+    height, width = pixels.shape[1:3]
+    if len(pixels) > most_images(height, width):
+        raise ChainruleError(
+            f"{len(pixels):,} images are too many for one picture: at most {most_images(height, width):,} of "
+            f"{height} x {width}."
+        )
+    scale = _scale(height, width)
     picture = Image.fromarray(_mosaic(pixels, columns or math.ceil(math.sqrt(len(pixels))), scale))
     if caption:
         picture = _with_caption(picture, caption)
@@ -53,6 +61,16 @@ def save_grid(
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", pnginfo=info, optimize=True)
     return write_file(path, buffer.getvalue(), overwrite=overwrite)
+
+
+def most_images(height: int, width: int) -> int:
+    """How many images of this size one picture takes; it would be too large to open with more."""
+    scale = _scale(height, width)
+    return max(1, _MOST_PIXELS // ((scale * height + _GAP) * (scale * width + _GAP)))
+
+
+def _scale(height: int, width: int) -> int:
+    return max(1, math.ceil(_CELL / max(height, width)))
 
 
 def as_images(images: Any) -> NDArray[np.uint8]:

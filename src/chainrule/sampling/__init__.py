@@ -7,6 +7,29 @@ beforehand, so for the same noise they give the same sample.
 from __future__ import annotations
 
 from chainrule.sampling.ancestral import ancestral, draw_noise, naive
+from chainrule.sampling.filling import (
+    FILL_METHODS,
+    FillInfo,
+    FillMethod,
+    FillOptions,
+    RowNoise,
+    fill_holes,
+    warning_of,
+)
 from chainrule.sampling.fixed_point import fixed_point
+from chainrule.sampling.particles import pick_by_weight
 
-__all__ = ["ancestral", "draw_noise", "fixed_point", "naive"]
+__all__ = [
+    "FILL_METHODS",
+    "FillInfo",
+    "FillMethod",
+    "FillOptions",
+    "RowNoise",
+    "ancestral",
+    "draw_noise",
+    "fill_holes",
+    "fixed_point",
+    "naive",
+    "pick_by_weight",
+    "warning_of",
+]

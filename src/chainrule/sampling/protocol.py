@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
 from chainrule.conditionals import Conditional
+from chainrule.orderings import Ordering
 
-__all__ = ["Runnable"]
+__all__ = ["Fillable", "Runnable"]
 
 
 class Runnable(Protocol):
@@ -38,3 +40,18 @@ class Runnable(Protocol):
 
     def from_sequence(self, sequence: Tensor) -> Tensor:
         """From the ordering to event layout, `(batch, *event_shape, ...)`."""
+
+
+class Fillable(Runnable, Protocol):
+    """What filling in asks for beyond sampling."""
+
+    order_agnostic: ClassVar[bool]
+    independent_variables: ClassVar[bool]
+    conditional: Conditional
+    ordering: Ordering
+
+    def select_state(self, state: Any, rows: Tensor) -> Any:
+        """The state of a batch of these rows, `(k,)`; None if the model does not know how."""
+
+    def with_ordering(self, ordering: Sequence[int]) -> Fillable:
+        """The same network read in another ordering, if it is order-agnostic."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import cast
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from chainrule.likelihood import LikelihoodModel
 from chainrule.model import AutoregressiveModel
 from chainrule.models import Ensemble
+from chainrule.testing import quadrature
+from chainrule.testing.quadrature import integral_of_conditional, total_by_quadrature
 from chainrule.testing.subject import (
     STATE_LIMIT,
     Outcome,
@@ -22,6 +25,7 @@ from chainrule.testing.subject import (
     index_of_worst,
     relative_deviation,
 )
+from chainrule.testing.values import Kind
 
 __all__ = [
     "check_batch_invariance",
@@ -73,7 +77,11 @@ def check_batch_invariance(subject: Subject) -> Outcome:
 @conformance("finite")
 @torch.no_grad()
 def check_finite(subject: Subject) -> Outcome:
-    """log p(x) is finite for all lowest and all highest values, and not above 0 for discrete ones."""
+    """log p(x) is finite for all lowest and all highest values, and not above 0 for discrete ones.
+
+    The lowest and highest of a continuous variable lie far outside what the model samples; where values
+    may be missing, examples with all of them missing are tried too.
+    """
     x = subject.extremes()
     log_prob = subject.model.log_prob(x, subject.contexts_for(len(x)))
     if not bool(log_prob.isfinite().all()):
@@ -81,7 +89,7 @@ def check_finite(subject: Subject) -> Outcome:
         raise Violation(
             f"log_prob is {log_prob[row]:g} for the valid example {_shown(x[row])}; expected a finite number."
         )
-    if subject.support is not None and log_prob.max() > NORMALISATION_TOLERANCE:
+    if subject.is_discrete and log_prob.max() > NORMALISATION_TOLERANCE:
         row = int(log_prob.argmax())
         raise Violation(f"log_prob is {log_prob[row]:.6g} for {_shown(x[row])}: a probability above 1.")
     return Outcome(f"on {len(x)} examples, the extremes among them")
@@ -92,21 +100,29 @@ def check_finite(subject: Subject) -> Outcome:
 def check_normalisation(subject: Subject) -> Outcome:
     """The probabilities add up to 1: of all x where they are few, and of every single conditional.
 
+    Continuous conditionals are integrated (`quadrature`), and so is p(x) over all x where no more than
+    two variables are continuous; a conditional's cdf must then be the integral of its density.
+
     Where the variables are too many to enumerate, the result says that only the conditionals were
     summed, which together with causality and the chain rule implies the rest.
     """
-    if subject.support is None:
-        raise Skipped("continuous values are not enumerated")
     every = all_examples(subject.model)
     of_conditionals = None
     if isinstance(subject.model, AutoregressiveModel):
-        of_conditionals = _total_of_conditionals(subject, subject.support)
+        of_conditionals = max(
+            _total_of_conditionals(subject, kind)
+            if kind.support is not None
+            else _integral_of_conditionals(subject, kind)
+            for kind in subject.sequence_kinds
+        )
     if every is None:
-        n = subject.model.num_variables
-        too_many = f"too many variables ({len(subject.support)}^{n} states, at most {STATE_LIMIT})"
         if of_conditionals is None:
-            raise Skipped(too_many)
-        return Outcome(f"of single conditionals only; all x: skipped, {too_many}", of_conditionals)
+            raise Skipped(_why_not_enumerated(subject))
+        integrated = _integrate_all(subject)
+        if integrated is None:
+            detail = f"of single conditionals only; all x: skipped, {_why_not_enumerated(subject)}"
+            return Outcome(detail, of_conditionals)
+        return Outcome("over all x, by quadrature", max(integrated, of_conditionals))
     worst = of_conditionals or 0.0
     for context in subject.each_context():
         own = None if context is None else context.expand(len(every), -1)
@@ -128,7 +144,7 @@ def check_gradients(subject: Subject) -> Outcome:
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise Skipped("no parameter asks for a gradient")
-    x = subject.examples(6)
+    x = subject.calm_examples(6)
     context = subject.contexts_for(6)
     gradients = _gradients("log_prob", model.log_prob(x, context).sum(), parameters)
     loss = model.training_loss(x, model._checked_context(context, 6), subject.generator())
@@ -193,21 +209,79 @@ def check_ensemble(subject: Subject) -> Outcome:
     return Outcome(f"of {len(model.members)} members", float(deviation.max()))
 
 
-def _total_of_conditionals(subject: Subject, support: Tensor) -> float:
-    """Greatest distance from 1 of the total of any conditional, at a few random x."""
-    model, x = subject.autoregressive, subject.examples(8)
-    params = model(x, subject.contexts_for(8))
-    log_probs = [model.conditional.log_prob(params, torch.full_like(x, float(v))) for v in support]
+def _total_of_conditionals(subject: Subject, kind: Kind) -> float:
+    """Greatest distance from 1 of the total of any conditional of this kind, at a few random x."""
+    params = _params_at_random(subject, kind, 8)
+    assert kind.support is not None
+    value = params.new_zeros(params.shape[:-1])
+    log_probs = [kind.conditional.log_prob(params, value + v) for v in kind.support]
     total = torch.stack(log_probs).exp().sum(0)
-    deviation = relative_deviation(total, torch.ones_like(x))
+    deviation = relative_deviation(total, torch.ones_like(total))
     worst = float(deviation.max())
     if worst > NORMALISATION_TOLERANCE:
-        row, *variable = index_of_worst(deviation)
+        row, index = index_of_worst(deviation)
         raise Violation(
-            f"the conditional of the variable at {variable} adds up to {total[(row, *variable)]:.12g} "
-            f"over its {len(support)} values, not to 1."
+            f"the conditional of {subject.variable(int(kind.variables[index]))} adds up to "
+            f"{total[row, index]:.12g} over its {len(kind.support)} values, not to 1."
         )
     return worst
+
+
+def _integral_of_conditionals(subject: Subject, kind: Kind) -> float:
+    """The same of continuous conditionals, at a few positions of the ordering; and their cdf."""
+    positions = kind.variables.sort().values
+    positions = positions[torch.linspace(0, len(positions) - 1, min(len(positions), 12)).long()]
+    params = _params_at_random(subject, dataclasses.replace(kind, variables=positions), 4)
+    worst = 0.0
+    for index, position in enumerate(positions.tolist()):
+        total, worst_cdf = integral_of_conditional(kind, params[:, index])
+        deviation = relative_deviation(total, torch.ones_like(total))
+        if deviation.max() > quadrature.TOLERANCE:
+            row = int(deviation.argmax())
+            raise Violation(
+                f"the conditional of {subject.variable(position)} integrates to {total[row]:.9g}, not to 1."
+            )
+        if worst_cdf is not None and worst_cdf.max() > quadrature.TOLERANCE:
+            raise Violation(
+                f"the cdf of {subject.variable(position)} is up to {worst_cdf.max():.3g} away from the "
+                f"integral of its density ({kind.conditional.name} conditional)."
+            )
+        worst = max(worst, float(deviation.max()), 0.0 if worst_cdf is None else float(worst_cdf.max()))
+    return worst
+
+
+def _params_at_random(subject: Subject, kind: Kind, count: int) -> Tensor:
+    """What `forward` says of the variables of a kind at random x, `(count, k, num_params)`."""
+    model = subject.autoregressive
+    params = model.to_sequence(model(subject.examples(count), subject.contexts_for(count)))
+    return params[:, kind.variables]
+
+
+def _integrate_all(subject: Subject) -> float | None:
+    """Greatest distance from 1 of the integral over all x; None where that is too much to compute."""
+    worst = 0.0
+    for context in subject.each_context():
+        total = total_by_quadrature(subject, context)
+        if total is None:
+            return None
+        worst = max(worst, abs(total - 1))
+        if not abs(total - 1) <= quadrature.TOLERANCE:
+            raise Violation(f"p(x) integrates to {total:.9g} over all x, not to 1.")
+    return worst
+
+
+def _why_not_enumerated(subject: Subject) -> str:
+    if not subject.is_discrete:
+        if not isinstance(subject.model, AutoregressiveModel):
+            return "continuous variables and no conditionals"
+        count = sum(len(kind.variables) for kind in subject.kinds if kind.support is None)
+        if count > 2:
+            return f"{count} continuous variables are too many to integrate over"
+        return "conditionals too narrow, or states too many, to integrate over"
+    states = " x ".join(
+        f"{len(k.support)}^{len(k.variables)}" for k in subject.kinds if k.support is not None
+    )
+    return f"too many variables ({states} states, at most {STATE_LIMIT})"
 
 
 def _gradients(

@@ -56,4 +56,5 @@ class ConformanceReport:
         return tuple(result.name for result in self.results if result.status == "skipped")
 
     def __str__(self) -> str:
-        return "\n".join([self.model, *(f"  {result}" for result in self.results)])
+        title = f"{self.model}, checked as a float64 copy"
+        return "\n".join([title, *(f"  {result}" for result in self.results)])

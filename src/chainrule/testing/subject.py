@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -12,10 +13,13 @@ from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
 import torch
 from torch import Tensor
 
+from chainrule.arguments import checked_seed, real_number, whole_number
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
 from chainrule.model import AutoregressiveModel
+from chainrule.testing.raised import told_of
 from chainrule.testing.report import ConformanceError, PropertyResult
+from chainrule.testing.values import Kind, extreme_values, kinds_of, other_values, random_values
 
 __all__ = [
     "Options",
@@ -102,10 +106,10 @@ class Subject:
             raise ChainruleError(
                 f"expected a LikelihoodModel or AutoregressiveModel to check, not {type(model).__name__}."
             )
-        if not 0 < alpha < 1:
-            raise ChainruleError(f"alpha is a probability of a false alarm, between 0 and 1, not {alpha}.")
-        own = copy.deepcopy(model).to("cpu", torch.float64).eval()
-        generator = torch.Generator().manual_seed(seed)
+        alpha = real_number("alpha, the probability of a false alarm,", alpha, above=0, below=1)
+        jitter = real_number("jitter", jitter, minimum=0)
+        own = _float64_copy(model)
+        generator = torch.Generator().manual_seed(checked_seed(seed))
         with torch.no_grad():
             for parameter in own.parameters():
                 if parameter.is_floating_point():
@@ -113,6 +117,7 @@ class Subject:
                     parameter.add_(noise, alpha=jitter / math.sqrt(own.num_variables))
         if num_samples is None:
             num_samples = 4000 if own.num_variables <= POSITION_LIMIT else 500
+        num_samples = whole_number("num_samples", num_samples, minimum=1)
         return cls(own, _contexts(own, context), seed, alpha, num_samples)
 
     @property
@@ -122,11 +127,29 @@ class Subject:
             raise Skipped(f"{type(self.model).__name__} has no conditionals")
         return self.model
 
+    @functools.cached_property
+    def kinds(self) -> list[Kind]:
+        """The variables by family, in event layout."""
+        return kinds_of(self.model)
+
+    @functools.cached_property
+    def sequence_kinds(self) -> list[Kind]:
+        """The same with `variables` as places of the ordering."""
+        place = self.autoregressive.ordering.positions()
+        return [dataclasses.replace(kind, variables=place[kind.variables]) for kind in self.kinds]
+
+    @functools.cached_property
+    def used_params(self) -> Tensor:
+        """Which parameters are no padding, `(n, num_params)`, in the ordering."""
+        model = self.autoregressive
+        sizes = torch.tensor(model.conditional.param_sizes(model.num_variables))
+        used = torch.arange(model.conditional.num_params) < sizes[:, None]
+        return used[torch.tensor(model.ordering.permutation)]
+
     @property
-    def support(self) -> Tensor | None:
-        """All values of a variable, float64, where they are few."""
-        support = self.model.conditional.support()
-        return None if support is None else support.to(torch.float64)
+    def is_discrete(self) -> bool:
+        """Whether every variable has few values."""
+        return all(kind.support is not None for kind in self.kinds)
 
     def generator(self) -> torch.Generator:
         """A fresh generator; the same numbers every time."""
@@ -141,33 +164,40 @@ class Subject:
         return [None] if self.contexts is None else list(torch.split(self.contexts, 1))
 
     def examples(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Valid examples, `(count, *event_shape)`: uniform over a finite support, otherwise samples."""
+        """Valid examples, `(count, *event_shape)`: uniform over a finite support, otherwise samples.
+
+        A quarter of the values that can be missing are.
+        """
         generator = generator or self.generator()
-        shape, support = (count, *self.model.event_shape), self.support
-        if support is not None:
-            return support[torch.randint(len(support), shape, generator=generator)]
-        samples: Tensor = self.model.sample(count, self.contexts_for(count), generator=generator)
-        return samples
+        values = random_values(self.kinds, self._samples(count, generator), count, generator)
+        return values.view(count, *self.model.event_shape)
+
+    def calm_examples(self, count: int) -> Tensor:
+        """Examples without far values, under which a small step in the parameters is a large one."""
+        if self.is_discrete:
+            return self.examples(count)
+        x = self.examples(16 * count)
+        farthest = x.flatten(1).nan_to_num(0.0).abs().amax(1)
+        return x[farthest.argsort()[:count]]
 
     def extremes(self) -> Tensor:
-        """All lowest, all highest, and both alternating, where the support is finite; and examples."""
-        support = self.support
-        if support is None:
-            return self.examples(8)
-        low, high = support.min(), support.max()
-        n = self.model.num_variables
-        parity = torch.arange(n) % 2 == 0
-        rows = [low.expand(n), high.expand(n), torch.where(parity, low, high), torch.where(parity, high, low)]
-        return torch.cat([torch.stack(rows).view(-1, *self.model.event_shape), self.examples(4)])
+        """All lowest, all highest, both alternating, all missing; and examples."""
+        rows = extreme_values(self.kinds, self._samples(64, self.generator()))
+        return torch.cat([rows.view(-1, *self.model.event_shape), self.examples(4)])
 
-    def other_values(self, values: Tensor, generator: torch.Generator) -> Tensor:
-        """For every value another one that can occur, at random."""
-        support = self.support
-        if support is None:
-            return values[torch.randperm(len(values), generator=generator)] + 0.0
-        index = (values[..., None] == support).int().argmax(-1)
-        shift = torch.randint(1, max(len(support), 2), values.shape, generator=generator)
-        return support[(index + shift) % len(support)]
+    def other_values(self, sequence: Tensor, generator: torch.Generator) -> Tensor:
+        """For every value of `(batch, n)`, in the ordering, another one that can occur, at random."""
+        fresh = None
+        if not self.is_discrete:
+            fresh = self.autoregressive.to_sequence(self.examples(len(sequence), generator))
+        return other_values(self.sequence_kinds, sequence, fresh, generator)
+
+    def _samples(self, count: int, generator: torch.Generator) -> Tensor | None:
+        """Samples of the model, `(count, n)`, where some variables are continuous."""
+        if self.is_discrete:
+            return None
+        samples: Tensor = self.model.sample(count, self.contexts_for(count), generator=generator)
+        return samples.flatten(1)
 
     def positions(self) -> Tensor:
         """The positions of the ordering to look at: all, or the ends and some between."""
@@ -213,8 +243,7 @@ def conformance(property_name: str) -> Callable[[Callable[[Subject], Outcome]], 
                 except Violation as evidence:
                     raise ConformanceError(property_name, str(evidence)) from None
                 except Exception as error:
-                    evidence_text = f"raised {type(error).__name__}: {error}"
-                    raise ConformanceError(property_name, evidence_text) from error
+                    raise ConformanceError(property_name, told_of(error, subject.model)) from error
             return PropertyResult(property_name, "passed", *outcome)
 
         run.property_name = property_name  # type: ignore[attr-defined]
@@ -226,16 +255,30 @@ def conformance(property_name: str) -> Callable[[Callable[[Subject], Outcome]], 
 def all_examples(model: LikelihoodModel, limit: int = STATE_LIMIT) -> Tensor | None:
     """Every x there is, `(K^n, *event_shape)`, in lexicographic order; None if more than `limit`.
 
+    A missing value is a state like any other, the last one.
+
     >>> from chainrule.models import Independent
     >>> all_examples(Independent((2,))).tolist()
     [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     """
-    support = model.conditional.support()
-    n = model.num_variables
-    if support is None or n * math.log(len(support)) > math.log(limit) + 1e-9:
+    kinds = kinds_of(model)
+    supports = [(v, kind.support) for kind in kinds for v in kind.variables.tolist()]
+    sizes = [0 if support is None else len(support) for _, support in supports]
+    if 0 in sizes or sum(map(math.log, sizes)) > math.log(limit) + 1e-9:
         return None
-    index = torch.cartesian_prod(*[torch.arange(len(support))] * n)
-    return support[index].view(-1, *model.event_shape)
+    in_order = [support for _, support in sorted(supports, key=lambda pair: pair[0])]
+    every = torch.cartesian_prod(*[support for support in in_order if support is not None])
+    return every.to(torch.get_default_dtype()).view(-1, *model.event_shape)
+
+
+def _float64_copy(model: LikelihoodModel) -> LikelihoodModel:
+    try:
+        return copy.deepcopy(model).to("cpu", torch.float64).eval()
+    except Exception as error:
+        raise ChainruleError(
+            f"this {type(model).__name__} cannot be copied to be checked ({' '.join(str(error).split())}); "
+            "keep what it learns as parameters and other tensors as buffers."
+        ) from error
 
 
 def _contexts(model: LikelihoodModel, context: Any) -> Tensor | None:

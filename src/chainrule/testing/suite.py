@@ -50,11 +50,19 @@ def check_model(model: LikelihoodModel, **options: Unpack[Options]) -> Conforman
       is enough.
     - `options`: `context`, `seed`, `jitter`, `alpha`, `num_samples`, see `Options`.
 
-    Everything runs on a float64 copy on the CPU; the model, its mode and the global random
-    numbers are left as they were. Small models are checked in about a second. A check of one
-    property alone is in `PROPERTIES`, or by its name, such as `check_causality`.
+    Everything runs on a float64 copy on the CPU, in evaluation mode and with noise on its parameters;
+    the model, its mode and the global random numbers are left as they were. `forward` must therefore
+    work in any dtype: make new tensors in that of x. Small models are checked in about a second. A
+    check of one property alone is in `PROPERTIES`, or by its name, such as `check_causality`.
 
-    Raises `ConformanceError` at the first property that fails, naming it and what was seen.
+    What it cannot prove: it looks at random parameters, at some inputs and at this one event shape. A
+    leak that opens only for rare values, an error that needs other sizes or a GPU, or a loss of digits
+    in float32 can pass. Models of few variables are enumerated (`PropertyResult.detail` says where);
+    for larger ones normalisation follows from causality and the conditionals that were looked at. So
+    check a small model of each kind you use, in every ordering and with every option.
+
+    Raises `ConformanceError` at the first property that fails, naming it, what was seen, and where a
+    model raised an error of its own, the method and line it came from.
 
     >>> from chainrule.models import NADE
     >>> report = check_model(NADE((4,), hidden=3))

@@ -86,6 +86,7 @@ def check_step_equals_forward(subject: Subject) -> Outcome:
         context = subject.contexts_for(len(rows))
         expected = model.to_sequence(model(rows, context))  # (batch, n, num_params)
         deviation = relative_deviation(_params_by_steps(model, rows, context), expected)
+        deviation = torch.where(subject.used_params, deviation, 0.0)  # padding is nobody's parameter
         worst = max(worst, float(deviation.max()))
         if worst > ROUNDING:
             late = (deviation > ROUNDING).any(2).any(0).int().argmax()
@@ -121,7 +122,7 @@ def _perturb(subject: Subject, context: Tensor | None) -> float:
             both = model.from_sequence(torch.cat([base, torch.where(changed, other, base)]))
             own = None if context is None else context.expand(len(both), -1)
             before, after = model.to_sequence(model(both, own)).chunk(2)
-            deviation = relative_deviation(after, before).amax(2)
+            deviation = torch.where(subject.used_params, relative_deviation(after, before), 0.0).amax(2)
             deviation = torch.where(reached <= positions[:, None], deviation, 0.0)
             worst = max(worst, float(deviation.max()))
             if worst > ROUNDING:
@@ -147,6 +148,7 @@ def _differentiate(subject: Subject, context: Tensor | None) -> bool:
             return False
         # Random weights, so that the derivatives of several parameters cannot cancel.
         weights = torch.rand(params.shape, generator=generator, dtype=params.dtype) + 0.5
+        weights = weights * subject.used_params[positions]
         (gradient,) = torch.autograd.grad((params * weights).sum(), x, allow_unused=True)
         if gradient is None:
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chainrule.training.devices import seeded
 from chainrule.training.evaluate import Evaluation, evaluate
+from chainrule.training.fingerprint import changed_splits
 from chainrule.training.fit import fit
 from chainrule.training.ordering_search import LearnedOrdering, default_candidates, learn_ordering
 from chainrule.training.run import Run
@@ -14,6 +15,7 @@ __all__ = [
     "LearnedOrdering",
     "Run",
     "TrainingSettings",
+    "changed_splits",
     "default_candidates",
     "evaluate",
     "fit",

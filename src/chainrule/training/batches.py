@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ __all__ = [
     "Batch",
     "batches",
     "check_fits",
+    "check_is_dataset",
     "evaluation_batches",
     "spread_rows",
     "step_generator",
@@ -45,23 +47,51 @@ class Batch:
         return Batch(self.values.to(device), context, self.weight)
 
 
+def check_is_dataset(data: object) -> None:
+    """Raise `ChainruleError`, saying what to pass, if `data` is no `Dataset`."""
+    if isinstance(data, Dataset):
+        return
+    if isinstance(data, (str, Path)):
+        name = repr(str(data))
+        raise ChainruleError(
+            f"data must be a Dataset, not the name {name}; pass chainrule.data.load_any({name})."
+        )
+    raise ChainruleError(
+        f"data must be a Dataset, not {'None' if data is None else f'a {type(data).__name__}'}; pass "
+        'chainrule.data.load("digits") for a data set by name, chainrule.data.from_files("my.npy") for a '
+        "file, or chainrule.data.Dataset(...) for tensors."
+    )
+
+
 def check_fits(model: LikelihoodModel, data: Dataset, splits: Sequence[str]) -> None:
-    """Raise `ChainruleError` if the model cannot be used on these splits of the data."""
+    """Raise `ChainruleError` if the model cannot be used on these splits of the data, or is none."""
+    if not isinstance(model, LikelihoodModel):
+        raise ChainruleError(f"model must be a chainrule model, not a {type(model).__name__}.")
+    check_is_dataset(data)
     if tuple(data.event_shape) != model.event_shape:
         raise ChainruleError(
             f"{data.name} has examples of shape {tuple(data.event_shape)}, "
             f"but the model was made for {model.event_shape}."
         )
-    values = model.conditional.support()
-    if values is not None and data.levels > len(values):
+    support = model.conditional.support()
+    if support is not None and data.levels is not None and data.levels > len(support):
         raise ChainruleError(
             f"{data.name} has values 0..{data.levels - 1}, but the {model.conditional.name} conditional "
             f"takes {model.conditional.value_range}; use a binary data set (dynamic-mnist for MNIST)."
         )
     for split in splits:
-        data.split(split)
+        values = data.split(split)
+        if data.levels is None:
+            _check_real_values(model, data.name, split, values)
         if model.context_size:
             _check_labels(model, data, split)
+
+
+def _check_real_values(model: LikelihoodModel, name: str, split: str, values: Tensor) -> None:
+    try:
+        model.conditional.check(values)
+    except ChainruleError as error:
+        raise ChainruleError(f"{split} split of {name}: {error}") from None
 
 
 def _check_labels(model: LikelihoodModel, data: Dataset, split: str) -> None:

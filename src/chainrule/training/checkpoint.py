@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,15 @@ _KEPT = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that a run needs to go on as if it had never stopped."""
+    """Everything that a run needs to go on as if it had never stopped.
+
+    - `identity`: the settings it was trained with (`Run.identity`); empty in those of older versions.
+    """
 
     step: int
     state: dict[str, Any]
     tensors: dict[str, Tensor]
+    identity: dict[str, Any] = field(default_factory=dict)
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -49,6 +53,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "chainrule": __version__,
         "step": checkpoint.step,
         "state": checkpoint.state,
+        "identity": checkpoint.identity,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
     description["own_sha256"] = _digest(description)
@@ -121,4 +126,6 @@ def _read(path: Path) -> Checkpoint:
     content = path.with_suffix(".safetensors").read_bytes()
     if hashlib.sha256(content).hexdigest() != description["sha256"]:
         raise ValueError("the checksum of its tensors does not match")
-    return Checkpoint(description["step"], description["state"], load(content))
+    return Checkpoint(
+        description["step"], description["state"], load(content), description.get("identity", {})
+    )

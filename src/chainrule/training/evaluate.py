@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chainrule.arguments import whole_number
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
@@ -51,10 +52,10 @@ def evaluate(
     - `on_batch`: called with (examples done, examples in all) after each batch.
 
     The model is evaluated in evaluation mode and left in the mode it was in. Raises `ChainruleError`
-    if the data does not fit the model or has no such split.
+    if the data does not fit the model or has no such split, and if a likelihood is NaN.
     """
-    if batch_size < 1 or (limit is not None and limit < 1):
-        raise ChainruleError(f"batch_size={batch_size} and limit={limit} must be at least 1.")
+    batch_size = whole_number("batch_size", batch_size, minimum=1)
+    limit = None if limit is None else whole_number("limit", limit, minimum=1)
     check_fits(model, data, (split,))
     total = min(len(data.split(split)), limit or sys.maxsize)
     scores: list[Tensor] = []
@@ -69,6 +70,12 @@ def evaluate(
     finally:
         model.train(was_training)
     nll = torch.cat(scores)
+    undefined = int(nll.isnan().sum())
+    if undefined:
+        raise ChainruleError(
+            f"log p(x) is NaN for {undefined} of {len(nll)} examples of {data.name}: the model's weights "
+            "hold NaN or infinite numbers; train it again with a smaller learning_rate."
+        )
     mean, n = nll.mean().item(), model.num_variables
     error = (nll.std() / math.sqrt(len(nll))).item() if len(nll) > 1 else math.nan
     return Evaluation(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from chainrule.arguments import some_path
+from chainrule.conditionals import Bernoulli
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
-from chainrule.training.batches import check_fits, evaluation_batches
+from chainrule.training.batches import check_fits, check_is_dataset, evaluation_batches
 from chainrule.training.checkpoint import remove_checkpoints
 from chainrule.training.devices import own_accelerator
+from chainrule.training.lock import locked
 from chainrule.training.progress import Progress
 from chainrule.training.run import Run
 from chainrule.training.settings import training_settings
@@ -49,25 +54,28 @@ def fit(
     checkpoint. Global random state, thread settings and an `accelerate.Accelerator` of the caller's
     are left as they were.
 
-    Raises `ChainruleError` for settings or data that do not fit, a folder that is taken, a run with
-    other settings, or a full disk (what was written before is then intact), and `NonFiniteLossError`
-    if the loss diverges.
+    Raises `ChainruleError` for settings or data that do not fit, a folder that is taken or that another
+    process is training in, a run with other settings or on data that changed since, or a full disk
+    (what was written before is then intact), and `NonFiniteLossError` if the loss diverges.
     """
-    chosen = training_settings(settings)
+    folder, chosen = some_path("out", out), training_settings(settings)
     if resume and overwrite:
         raise ChainruleError("resume goes on with a run and overwrite deletes it; choose one of them.")
-    if data.validation is None:
-        raise ChainruleError(f"{data.name} has no validation split to select on; give one.")
-    check_fits(model, data, ("train", "validation"))
-
+    _check_trainable(model, data)
+    if not model.closed_form:
+        steps = chosen.epochs * math.ceil(len(data.split("train")) / chosen.batch_size)
+        chosen = chosen.completed(_default_learning_rate(model), steps)
     begin = partial(
-        Run.begin, out, model, data, chosen, resume=resume, overwrite=overwrite, notes=notes or {}
+        Run.begin, folder, model, data, chosen, resume=resume, overwrite=overwrite, notes=notes or {}
     )
     if model.closed_form:
-        return _fit_by_counting(model, data, begin())
-    with own_accelerator(chosen) as accelerator:
+        with locked(folder):
+            return _fit_by_counting(model, data, begin())
+    with own_accelerator(chosen) as accelerator, ExitStack() as held:
         with accelerator.main_process_first():
-            run = begin() if accelerator.is_main_process else Run(out)
+            if accelerator.is_main_process:  # the others only read
+                held.enter_context(locked(folder))
+            run = begin() if accelerator.is_main_process else Run(folder)
         if run.is_finished:
             return _take_up_finished(model, run)
         shown = Progress(enabled=progress and accelerator.is_main_process)
@@ -76,6 +84,24 @@ def fit(
             trainer.restore()
         trainer.train()
     return run
+
+
+def _default_learning_rate(model: LikelihoodModel) -> float:
+    """The model's own, which was chosen on binary data; for other variables that of all models."""
+    own = isinstance(model.conditional, Bernoulli)
+    return model.default_learning_rate if own else LikelihoodModel.default_learning_rate
+
+
+def _check_trainable(model: LikelihoodModel, data: Dataset) -> None:
+    """Raise `ChainruleError` before anything is made where there is nothing to train, or not on this."""
+    check_is_dataset(data)
+    if data.validation is None:
+        raise ChainruleError(f"{data.name} has no validation split to select on; give one.")
+    check_fits(model, data, ("train", "validation"))
+    if not model.closed_form and not any(p.requires_grad for p in model.parameters()):
+        raise ChainruleError(
+            f"there is nothing to train: no parameter of this {type(model).__name__} has requires_grad=True."
+        )
 
 
 def _take_up_finished(model: LikelihoodModel, run: Run) -> Run:

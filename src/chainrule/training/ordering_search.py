@@ -16,6 +16,7 @@ from chainrule.data import Dataset
 from chainrule.likelihood import LikelihoodModel
 from chainrule.models import FVSBN
 from chainrule.orderings import Ordering, greedy_entropy_ordering, resolve_ordering
+from chainrule.training.batches import check_is_dataset
 from chainrule.training.devices import seeded
 from chainrule.training.fit import fit
 
@@ -60,6 +61,7 @@ def learn_ordering(
 
     Raises `ChainruleError` if the data has no validation split. The test split is not looked at.
     """
+    check_is_dataset(data)
     candidates = dict(candidates or default_candidates(data))
     candidates.setdefault("raster", resolve_ordering("raster", data.event_shape))
     judge = judge or (lambda ordering: FVSBN(data.event_shape, ordering=ordering))

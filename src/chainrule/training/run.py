@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from chainrule._version import __version__
+from chainrule.arguments import some_path
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
@@ -34,6 +36,8 @@ from chainrule.saving import (
     write_together,
 )
 from chainrule.training.checkpoint import remove_checkpoints
+from chainrule.training.fingerprint import changed_splits, data_sha256
+from chainrule.training.lock import LOCK_NAME, make_folder
 from chainrule.training.settings import TrainingSettings
 
 __all__ = ["Run"]
@@ -46,7 +50,7 @@ class Run:
     """A folder that training made; `Run(folder)` opens one and raises `ChainruleError` if it is none."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = some_path("a run folder", folder)
         if not self.folder.exists():
             raise ChainruleError(
                 f"{self.folder} does not exist; expected a run folder, as `chainrule train ... --out` makes."
@@ -70,9 +74,9 @@ class Run:
         """Make a new run folder, or open the one to resume.
 
         Raises `ChainruleError` if the folder is taken (and neither `resume` nor `overwrite`), or if
-        the run to resume was made with other settings.
+        the run to resume was made with other settings or on other data.
         """
-        folder = Path(folder)
+        folder = some_path("out", folder)
         config = _as_json(
             {
                 "format": FORMAT,
@@ -81,6 +85,7 @@ class Run:
                 "settings": model.settings(),
                 "data": data.name,
                 "examples": {split: len(data.split(split)) for split in ("train", "validation")},
+                "data_sha256": data_sha256(data),
                 "training": settings.model_dump(),
                 "notes": notes,
                 "made_with": {"torch": torch.__version__, "python": platform.python_version()},
@@ -92,8 +97,9 @@ class Run:
         if resume and (folder / CONFIG_NAME).exists():
             run = cls(folder)
             run._check_same(config)
+            run._check_same_data(data)
             return run
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or _holds_anything(folder)):
             if resume:
                 raise ChainruleError(f"{folder} exists and holds no run to resume; choose another --out.")
             if not overwrite:
@@ -102,12 +108,7 @@ class Run:
                     "or choose another --out."
                 )
             _remove_run(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ChainruleError(
-                f"{folder} could not be made ({error.strerror}); choose another --out."
-            ) from None
+        make_folder(folder)
         write_json(folder / CONFIG_NAME, config)
         return cls(folder)
 
@@ -128,6 +129,36 @@ class Run:
                     raise ChainruleError(
                         f"{self.folder} was started with {name}={reprlib.repr(old[part].get(name))}, not "
                         f"{reprlib.repr(value)}; resume with the same settings, or choose another --out."
+                    )
+
+    def _check_same_data(self, data: Dataset) -> None:
+        """Raise `ChainruleError` if the data is no longer what this run was started on."""
+        changed = changed_splits(self.config, data)
+        if changed:
+            raise ChainruleError(
+                f"{self.folder} was started on other values: the {' and '.join(changed)} data of {data.name} "
+                "changed since then (its SHA-256 differs); restore the data, or choose another --out."
+            )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The model and all settings that this run was started with; kept in every checkpoint."""
+        config = self.config
+        settings = config.get("initial_settings", config["settings"])
+        return {"model": config["model"], "settings": settings, "training": config["training"]}
+
+    def check_identity(self, recorded: Mapping[str, Any]) -> None:
+        """Raise `ChainruleError` if a checkpoint's `identity` is not what `config.json` says now."""
+        for part, value in self.identity.items():
+            before = recorded.get(part, value)
+            names = [""] if not isinstance(value, dict) else sorted({*value, *before})
+            for name in names:
+                now, then = (value, before) if not name else (value.get(name), before.get(name))
+                if now != then:
+                    raise ChainruleError(
+                        f"{self.folder / CONFIG_NAME} was changed: it says {name or part}="
+                        f"{reprlib.repr(now)}, but the checkpoint to resume from was made with "
+                        f"{reprlib.repr(then)}; put it back, or train again with overwrite."
                     )
 
     # ---------------------------------------------------------------- reading
@@ -208,6 +239,11 @@ def _as_json(content: Any) -> Any:
     return json.loads(json.dumps(content))
 
 
+def _holds_anything(folder: Path) -> bool:
+    """Whether there is anything in the folder, apart from the lock of whoever asks."""
+    return any(path.name != LOCK_NAME for path in folder.iterdir())
+
+
 def _remove_run(folder: Path) -> None:
     """Delete the files of a run and nothing else; refuse a folder that is not one."""
     if not _is_run(folder):
@@ -235,7 +271,7 @@ def _is_run(folder: Path) -> bool:
     try:
         config = json.loads((folder / CONFIG_NAME).read_bytes())
     except FileNotFoundError:
-        return all(path.name.endswith(".partial") for path in folder.iterdir())
+        return all(path.name.endswith(".partial") or path.name == LOCK_NAME for path in folder.iterdir())
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and {"format", "model", "training"} <= config.keys()

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from chainrule.arguments import LARGEST_SEED
 from chainrule.errors import ChainruleError, unknown_name
 
 __all__ = ["TrainingSettings", "training_settings"]
 
+#: Warm-up where none is asked for: so many updates, but at most this part of the run.
+_WARM_UP_STEPS, _WARM_UP_SHARE = 100, 0.05
+
 
 class TrainingSettings(BaseModel):
-    """How `fit` trains; every field is a `--set NAME=VALUE` of the command line."""
+    """How `fit` trains; every field is a `--set NAME=VALUE` of the command line.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    `learning_rate` and `warmup_steps` have no default of their own: `fit` fills them in (`completed`)
+    before it records the settings, so that a run folder always says which ones were used.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: int = Field(50, ge=1, description="passes over the training data")
     batch_size: int = Field(100, ge=1, description="examples per update, over all devices together")
-    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
+    learning_rate: float | None = Field(
+        None, gt=0, description="peak learning rate of AdamW; none for the model's own default"
+    )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     adam_epsilon: float = Field(
         1e-8, gt=0, description="epsilon of AdamW; larger ones (1e-2) come near plain gradient descent"
     )
-    warmup_steps: int = Field(100, ge=0, description="updates over which the learning rate rises linearly")
+    warmup_steps: int | None = Field(
+        None,
+        ge=0,
+        description="updates over which the learning rate rises linearly; none for 100, or a twentieth "
+        "of a run too short for that",
+    )
     schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="how the learning rate falls after warm-up, to final_fraction of its peak"
     )
@@ -39,7 +55,18 @@ class TrainingSettings(BaseModel):
     )
     device: Literal["auto", "cpu"] = Field("auto", description="auto takes an accelerator if there is one")
     checkpoint_minutes: float = Field(5.0, ge=0, description="minutes between checkpoints to resume from")
-    seed: int = Field(0, ge=0, description="seed of everything random in the run")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of everything random in the run")
+
+    def completed(self, default_learning_rate: float, total_steps: int) -> TrainingSettings:
+        """The same, with a learning rate and a warm-up for a run of so many updates."""
+        rate = default_learning_rate if self.learning_rate is None else self.learning_rate
+        return self.model_copy(update={"learning_rate": rate, "warmup_steps": self.warm_up(total_steps)})
+
+    def warm_up(self, total_steps: int) -> int:
+        """Updates of warm-up in a run of `total_steps`: those asked for, else few enough for it."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return min(_WARM_UP_STEPS, int(_WARM_UP_SHARE * total_steps))
 
 
 def training_settings(values: dict[str, Any]) -> TrainingSettings:
@@ -53,4 +80,8 @@ def training_settings(values: dict[str, Any]) -> TrainingSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        raise ChainruleError(f"training setting {name}={first['input']!r}: {first['msg'].lower()}.") from None
+        meaning = known[name].description if name in known else None
+        raise ChainruleError(
+            f"training setting {name}={reprlib.repr(first['input'])}: {first['msg'].lower()}"
+            f"{f' ({meaning})' if meaning else ''}."
+        ) from None

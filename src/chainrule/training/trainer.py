@@ -86,10 +86,12 @@ class Trainer:
         self.settings, self.progress, self.accelerator = settings, progress, accelerator
         self.device: torch.device = accelerator.device
         model.train().to(self.device)
+        # `fit` has filled it in; a trainer made by hand takes the model's default too.
+        self.peak_rate = settings.learning_rate or model.default_learning_rate
         self.parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
-            lr=settings.learning_rate,
+            lr=self.peak_rate,
             eps=settings.adam_epsilon,
             weight_decay=settings.weight_decay,
             fused=True,
@@ -148,9 +150,7 @@ class Trainer:
     def _update(self, batch: Batch) -> float:
         """One step of AdamW; returns the loss, nats. Everything random in it depends on the step alone."""
         seed, step, process = self.settings.seed, self.at.step, self.accelerator.process_index
-        learning_rate = self.settings.learning_rate * learning_rate_factor(
-            step, self.total_steps, self.settings
-        )
+        learning_rate = self.peak_rate * learning_rate_factor(step, self.total_steps, self.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         reseed(step_seed(seed, step, process))
@@ -180,8 +180,8 @@ class Trainer:
         epoch = (step - 1) // self.steps_per_epoch + 1
         return NonFiniteLossError(
             f"{what} at step {step} (epoch {epoch}); the best weights so far are kept. Start a new run "
-            f"with a learning_rate below {settings.learning_rate:g}, more warmup_steps than "
-            f"{settings.warmup_steps}, or a clip_norm below {settings.clip_norm:g}."
+            f"with a learning_rate below {self.peak_rate:g}, more warmup_steps than "
+            f"{settings.warm_up(self.total_steps)}, or a clip_norm below {settings.clip_norm:g}."
         )
 
     @torch.no_grad()
@@ -257,15 +257,20 @@ class Trainer:
             for index, parameter in enumerate(self.parameters):
                 for key, value in self.optimizer.state[parameter].items():
                     tensors[f"optimizer.{index}.{key}"] = value
-            write_checkpoint(self.run.checkpoints, Checkpoint(self.at.step, asdict(self.at), tensors))
+            checkpoint = Checkpoint(self.at.step, asdict(self.at), tensors, self.run.identity)
+            write_checkpoint(self.run.checkpoints, checkpoint)
         self.checkpointed = time.monotonic()
 
     def restore(self) -> None:
-        """Take up the newest intact checkpoint, if there is one; forget what was logged after it."""
+        """Take up the newest intact checkpoint, if there is one; forget what was logged after it.
+
+        Raises `ChainruleError` if it was made with other settings than `config.json` now says.
+        """
         checkpoint, damaged = latest_checkpoint(self.run.checkpoints)
         for line in damaged:
             self.progress.say(line)
         if checkpoint is not None:
+            self.run.check_identity(checkpoint.identity)
             self.at = _Place(**checkpoint.state)
             self.model.load_state_dict(_under("model.", checkpoint.tensors))
             self.average.load_state_dict(_under("average.", checkpoint.tensors))
@@ -280,11 +285,12 @@ class Trainer:
 
 def learning_rate_factor(step: int, total_steps: int, settings: TrainingSettings) -> float:
     """Learning rate over its peak at a step (from 0): a linear rise, then cosine, linear or no decay."""
-    if step < settings.warmup_steps:
-        return (step + 1) / settings.warmup_steps
+    warm_up = settings.warm_up(total_steps)
+    if step < warm_up:
+        return (step + 1) / warm_up
     if settings.schedule == "constant":
         return 1.0
-    done = (step - settings.warmup_steps) / max(total_steps - settings.warmup_steps, 1)
+    done = (step - warm_up) / max(total_steps - warm_up, 1)
     falling = 1 - done if settings.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
     return settings.final_fraction + (1 - settings.final_fraction) * falling
 

@@ -1,0 +1,224 @@
+"""Where the rows of a table come from: files in parts, .npz of X and y, tables of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from chainrule.cli.names import DATASETS, SPLITS
+from chainrule.errors import ChainruleError, unknown_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+    from chainrule.data import TableDataset
+
+__all__ = ["CHUNK_ROWS", "Purpose", "RowSource", "Rows", "is_catalogue_table", "row_source", "without"]
+
+#: Rows that are read, scored and forgotten together.
+CHUNK_ROWS = 20_000
+
+#: What the rows are for; it decides how a catalogue table without a published split is parted.
+Purpose = Literal["detect", "train"]
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows: their columns, and what they are labelled, `(rows,)`, "" where a row has no label."""
+
+    frame: DataFrame
+    labels: NDArray[np.str_] | None = None
+
+
+class RowSource(Protocol):
+    """A table that is read whole or in parts; rows are numbered from 0 throughout."""
+
+    name: str
+    total: int | None  # rows, or None where only reading all of them would tell
+
+    def read(self) -> Rows:
+        """All rows."""
+
+    def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[Rows]:
+        """The same in parts of at most so many rows."""
+
+
+def row_source(spec: str, purpose: Purpose, *, split: str | None = None, label: str | None = None) -> RowSource:
+    """The table that `spec` names: a catalogue table, an .npz of X and y, or a text or parquet file.
+
+    - `split`: of a catalogue table; "train" is all that is not "test".
+    - `label`: a column of labels, which is then no column of the table.
+
+    Raises `ChainruleError` for what is no table, and options that do not go with it.
+    """
+    if is_catalogue_table(spec):
+        if label is not None:
+            raise ChainruleError(f"table {spec!r} brings its labels; leave --label out.")
+        return _of_catalogue(spec, purpose, split or "train")
+    if split is not None:
+        raise ChainruleError(
+            f"--split {split} is for tables of the catalogue, but {spec} is none; leave it out."
+        )
+    if spec in DATASETS:
+        raise ChainruleError(
+            f"data set {spec!r} is no table of columns: chainrule train, evaluate and score are for it "
+            f"(write ./{spec} for a file)."
+        )
+    if not (Path(spec).exists() or "." in spec or "/" in spec):
+        raise ChainruleError(f"{unknown_name('table', spec, DATASETS)} (and there is no such file)")
+    if spec.lower().endswith(".npz"):
+        return _of_arrays(spec, label)
+    return _File(spec, label)
+
+
+def is_catalogue_table(spec: str) -> bool:
+    """Whether a name is that of a table with columns of different kinds."""
+    if spec not in DATASETS:
+        return False
+    from chainrule.data import CATALOGUE, TableEntry
+
+    return isinstance(CATALOGUE[spec], TableEntry)
+
+
+def without(frame: DataFrame, drop: tuple[str, ...]) -> DataFrame:
+    """The frame without these columns; `ChainruleError` for one that it does not have."""
+    names = [str(name) for name in frame.columns]
+    for name in drop:
+        if name not in names:
+            raise ChainruleError(f"--drop {name}: {unknown_name('column', name, names)}")
+    return frame[[column for column in frame.columns if str(column) not in drop]] if drop else frame
+
+
+# ---------------------------------------------------------------- files
+
+
+class _File:
+    """Text or parquet, read by `chainrule.tables`."""
+
+    def __init__(self, path: str, label: str | None) -> None:
+        self.name = path
+        self._label = label
+
+    @property
+    def total(self) -> int | None:
+        return _rows_in_file(Path(self.name))
+
+    def read(self) -> Rows:
+        from chainrule.tables import read_table
+
+        return _labelled(read_table(self.name), self._label)
+
+    def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[Rows]:
+        from chainrule.tables import iter_table
+
+        for frame in iter_table(self.name, rows):
+            yield _labelled(frame, self._label)
+
+
+def _labelled(frame: DataFrame, label: str | None) -> Rows:
+    """The label column taken out of the frame."""
+    if label is None:
+        return Rows(frame)
+    import numpy as np
+
+    from chainrule.tables.values import as_labels
+
+    names = {str(name): name for name in frame.columns}
+    if label not in names:
+        raise ChainruleError(f"--label {label}: {unknown_name('column', label, names)}")
+    codes, texts, _ = as_labels(frame[names[label]], label)
+    return Rows(frame.drop(columns=names[label]), np.array([*texts, ""], dtype=np.str_)[codes])
+
+
+def _rows_in_file(path: Path) -> int | None:
+    """How many rows to expect, for a bar: lines of a text file, which may be a few more."""
+    if path.suffix.lower() in (".parquet", ".pq"):
+        try:
+            from pyarrow import parquet
+
+            return int(parquet.ParquetFile(path).metadata.num_rows)
+        except (ImportError, OSError, ValueError):  # reading it will say what is wrong
+            return None
+    if path.suffix.lower() == ".gz" or not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        return sum(block.count(b"\n") for block in iter(lambda: stream.read(_BLOCK), b""))
+
+
+# ---------------------------------------------------------------- tables in memory
+
+
+class _Frame:
+    """A table that is in memory already."""
+
+    def __init__(self, name: str, rows: Rows) -> None:
+        self.name, self._rows = name, rows
+        self.total: int | None = len(rows.frame)
+
+    def read(self) -> Rows:
+        return self._rows
+
+    def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[Rows]:
+        frame, labels = self._rows.frame, self._rows.labels
+        for start in range(0, max(len(frame), 1), rows):
+            part = slice(start, start + rows)
+            yield Rows(frame.iloc[part], None if labels is None else labels[part])
+
+
+def _of_arrays(path: str, label: str | None) -> _Frame:
+    """ADBench's form: X `(rows, D)`, and perhaps y `(rows,)`, its labels."""
+    import pandas as pd
+
+    from chainrule.data.formats import npz_members
+
+    members = {name: raw.values for name, raw in npz_members(Path(path)).items()}
+    values = members.get("X")
+    if values is None or values.ndim != 2 or values.dtype.kind not in "biuf":
+        held = ", ".join(f"{name} {array.shape}" for name, array in members.items()) or "nothing"
+        raise ChainruleError(f"{path} holds {held}; expected an array X (rows, columns) of numbers, and y.")
+    if label not in (None, "y"):
+        raise ChainruleError(f"--label {label}: the labels of an .npz are its array y; leave --label out.")
+    frame = pd.DataFrame(values, columns=[f"x{i + 1}" for i in range(values.shape[1])])
+    labels = members.get("y")
+    if labels is None:
+        if label is not None:
+            raise ChainruleError(f"{path} has no array y; leave --label out, or add it.")
+        return _Frame(path, Rows(frame))
+    if labels.shape != (len(values),):
+        raise ChainruleError(f"{path}: y has shape {labels.shape}; expected ({len(values)},), one for each row.")
+    return _Frame(path, _labelled(frame.assign(y=labels), "y"))
+
+
+def _of_catalogue(name: str, purpose: Purpose, split: str) -> _Frame:
+    import numpy as np
+    import pandas as pd
+
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    table = _parted(name, purpose)
+    parts = ("train", "validation") if split == "train" and table.validation is not None else (split,)
+    frames = [table.split(part) for part in parts]
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    if not table.labels:
+        return _Frame(f"{name} ({split})", Rows(frame))
+    names = np.array(table.label_names, dtype=np.str_)
+    labels = np.concatenate([names[table.labels[part]] for part in parts])
+    return _Frame(f"{name} ({split})", Rows(frame, labels))
+
+
+def _parted(name: str, purpose: Purpose) -> TableDataset:
+    """The published split; without one, halves for detection, and 80 / 10 / 10 for densities."""
+    from chainrule.data import detection_split, load_table, shuffled_split
+
+    table = load_table(name)
+    if table.test is not None:
+        return table
+    if purpose == "detect" and table.label_names[:1] == ("normal",):
+        return detection_split(table, seed=0)
+    return shuffled_split(table, seed=0)

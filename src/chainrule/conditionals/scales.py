@@ -1,0 +1,32 @@
+"""What the continuous families share: scales that cannot vanish, and uniforms that cannot be 0 or 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chainrule.arguments import real_number
+
+__all__ = ["MAX_LOG_SCALE", "MIN_SCALE", "checked_min_scale", "open_uniform", "positive_scale"]
+
+#: Smallest scale unless said otherwise, in units of the data (thousandths of a standard deviation
+#: where they are standardised); without a floor, repeated values drive the density to infinity.
+MIN_SCALE = 1e-3
+#: A scale of e^20 is 5e8; more would overflow the square of a float32.
+MAX_LOG_SCALE = 20.0
+
+
+def positive_scale(log_scale: Tensor, min_scale: float) -> Tensor:
+    """min_scale + exp(log_scale): smooth, so that gradients always lead back from the floor."""
+    return log_scale.clamp(max=MAX_LOG_SCALE).exp() + min_scale
+
+
+def checked_min_scale(min_scale: float) -> float:
+    """The floor itself, or a `ChainruleError` where it is none."""
+    return real_number("min_scale", min_scale, above=0.0)
+
+
+def open_uniform(uniform: Tensor) -> Tensor:
+    """Uniforms moved off 0 and 1, where quantiles are infinite, by less than one step of their grid."""
+    eps = torch.finfo(uniform.dtype).eps
+    return uniform.clamp(eps / 4, 1 - eps / 2)

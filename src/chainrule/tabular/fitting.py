@@ -1,0 +1,157 @@
+"""`fit_table`: from a DataFrame to a `TableModel`, with settings that suit most tables."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from chainrule.arguments import checked_seed, whole_number
+from chainrule.conditionals import Conditional
+from chainrule.data import Dataset
+from chainrule.errors import ChainruleError, unknown_name
+from chainrule.model import AutoregressiveModel
+from chainrule.models import FVSBN, MADE, NADE, DeepNADE, Independent
+from chainrule.tables import TableSchema, infer_schema
+from chainrule.tabular.model import MARGINALS, TableModel
+from chainrule.training import fit
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["TABLE_MODELS", "fit_table"]
+
+#: The settings of each model that suit tables; `fit_table(model_settings=...)` changes them.
+TABLE_MODELS: dict[str, tuple[Callable[..., AutoregressiveModel], dict[str, Any]]] = {
+    "made": (MADE, {"hidden": (128, 128), "residual": True, "direct": True}),
+    "nade": (NADE, {"hidden": 128}),
+    "deep-nade": (DeepNADE, {"hidden": (128, 128)}),
+    "fvsbn": (FVSBN, {}),
+    "independent": (Independent, {}),
+}
+
+#: Few rows are worth few updates at a time, many rows are seen in larger batches.
+_SMALLEST_BATCH, _LARGEST_BATCH = 32, 512
+
+#: How often a run is validated, whatever its length.
+_VALIDATIONS = 40
+
+_TRAINING = {"learning_rate": 5e-3, "weight_decay": 1e-2, "ema_decay": 0.99}
+_MARGINAL_TRAINING = {"learning_rate": 5e-2, "ema_decay": 0.98}
+_MARGINAL_STEPS = 500
+
+
+def fit_table(
+    frame: DataFrame,
+    *,
+    out: str | PathLike[str] | None = None,
+    schema: TableSchema | None = None,
+    model: str = "made",
+    model_settings: Mapping[str, Any] | None = None,
+    numeric: str | Mapping[str, object] | Conditional = "student_t",
+    numeric_transform: Literal["standard", "quantile"] = "standard",
+    steps: int = 1500,
+    seed: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: bool = True,
+    notes: Mapping[str, Any] | None = None,
+    **training: Any,
+) -> TableModel:
+    """Fit a model to all rows of a table; a tenth of them select the best weights.
+
+    - `out`: the run folder to leave it in (`TableModel.load` reads it); None leaves no files.
+    - `schema`: what the columns are; inferred from the table unless given.
+    - `model`: one of `TABLE_MODELS`; `model_settings`: its constructor's settings.
+    - `numeric`: the family of columns with a density; `numeric_transform`: `"standard"` or `"quantile"`,
+      for an inferred schema.
+    - `steps`: updates in all, whatever the number of rows.
+    - `training`: fields of `TrainingSettings`, for the table's model.
+    - `resume`, `overwrite`, `progress`, `notes`: as in `fit`.
+
+    Raises `ChainruleError` for a table that cannot be used, and what `fit` raises.
+    """
+    if model not in TABLE_MODELS:
+        raise unknown_name("model of tables", model, TABLE_MODELS)
+    steps, seed = whole_number("steps", steps, minimum=1), checked_seed(seed)
+    if schema is None:
+        schema = infer_schema(frame, numeric_transform=numeric_transform)
+    data = _dataset(schema, frame, seed)
+    conditional = schema.conditional(numeric=numeric)
+    build, defaults = TABLE_MODELS[model]
+    settings = {**defaults, **(model_settings or {})}
+    # Weights are drawn at construction; the caller's random state is left as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(schema.event_shape, conditional=conditional, **settings)
+        marginals = Independent(schema.event_shape, conditional=conditional)
+    with _folder(out) as folder:
+        fit(
+            network,
+            data,
+            folder,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+            notes=dict(notes or {}),
+            seed=seed,
+            **_schedule(data, steps, training),
+        )
+        schema.save(folder)
+        _fit_marginals(marginals, data, Path(folder) / MARGINALS, seed)
+    return TableModel(schema, network, marginals)
+
+
+def _fit_marginals(marginals: Independent, data: Dataset, folder: Path, seed: int) -> None:
+    fit(
+        marginals,
+        data,
+        folder,
+        overwrite=True,
+        progress=False,
+        seed=seed,
+        **_schedule(data, _MARGINAL_STEPS, _MARGINAL_TRAINING),
+    )
+
+
+def _dataset(schema: TableSchema, frame: DataFrame, seed: int) -> Dataset:
+    """Rows as the model sees them, a tenth held out; rounded numbers are spread over their last digit."""
+    if len(frame) < 2:
+        raise ChainruleError(f"a table of {len(frame)} rows is too small to fit; give at least 2 rows.")
+    generator = np.random.default_rng(seed)
+    values = torch.from_numpy(schema.encode(frame, dtype=np.float32, jitter=generator))
+    order = torch.from_numpy(generator.permutation(len(values)))
+    held_out = max(1, len(values) // 10)
+    return Dataset(
+        name="table",
+        train=values[order[held_out:]],
+        validation=values[order[:held_out]],
+        test=None,
+        event_shape=schema.event_shape,
+        kind="table",
+        levels=None,
+    )
+
+
+def _schedule(data: Dataset, steps: int, training: Mapping[str, Any]) -> dict[str, Any]:
+    """Training settings that make about `steps` updates of a table of this size."""
+    rows = len(data.split("train"))
+    batch = int(training.get("batch_size", min(max(rows // 8, _SMALLEST_BATCH), _LARGEST_BATCH)))
+    epochs = max(1, round(steps / -(-rows // batch)))
+    return {
+        "batch_size": batch,
+        "epochs": epochs,
+        "validate_every": max(1, epochs // _VALIDATIONS),
+        **_TRAINING,
+        **training,
+    }
+
+
+def _folder(out: str | PathLike[str] | None) -> Any:
+    return tempfile.TemporaryDirectory() if out is None else nullcontext(out)

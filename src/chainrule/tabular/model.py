@@ -1,0 +1,195 @@
+"""`TableModel`: an exact-likelihood model together with the schema of the table that it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chainrule.arguments import checked_seed, real_number, whole_number
+from chainrule.errors import ChainruleError
+from chainrule.likelihood import LikelihoodModel
+from chainrule.loading import load
+from chainrule.model import AutoregressiveModel
+from chainrule.models import Independent
+from chainrule.tables import TableSchema
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from torch import Tensor
+
+__all__ = ["DEPENDENCE", "MARGINALS", "TableModel"]
+
+#: Folder of the model of single columns, within that of the table's model.
+MARGINALS = "marginals"
+
+#: How much of the dependence between columns an anomaly score counts, unless told otherwise.
+DEPENDENCE = 0.5
+
+#: Rows that go through a model together: enough to be quick, few enough to be small.
+_ROWS = 8192
+
+
+class TableModel:
+    """p(row) of a table, with every column in its own units.
+
+    - `schema`: what the columns are; maps a DataFrame to what the model sees and back.
+    - `model`: any exact-likelihood model over the schema's columns.
+    - `marginals`: a model of every column on its own, or None; anomaly scores need it.
+
+    A row's result depends on that row alone, never on the others that come with it. Log-densities are in
+    nats; those of numeric columns in the column's own units, so they may be above 0.
+    """
+
+    def __init__(
+        self, schema: TableSchema, model: LikelihoodModel, marginals: AutoregressiveModel | None = None
+    ) -> None:
+        for part in (model, marginals):
+            if part is not None and part.event_shape != schema.event_shape:
+                raise ChainruleError(
+                    f"the schema has {len(schema.columns)} columns, but the model is of examples of shape "
+                    f"{part.event_shape}."
+                )
+        self.schema = schema
+        self.model = model.eval()
+        self.marginals = None if marginals is None else marginals.eval()
+
+    # ---------------------------------------------------------------- likelihood
+
+    def log_prob(self, frame: DataFrame) -> NDArray[np.float64]:
+        """Exact log-likelihood of every row, nats, `(rows,)`.
+
+        Raises `ChainruleError` for columns that are not there and values that cannot be.
+        """
+        parts = []
+        for values, slopes in self._encoded(frame):
+            own = self.model.log_prob(values).double().cpu().numpy()
+            parts.append(own + slopes.sum(1))
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def log_prob_per_column(self, frame: DataFrame) -> NDArray[np.float64]:
+        """log p(column | columns before it) of every cell, nats, `(rows, D)`, in the schema's order.
+
+        Its negative is the surprise of the cell; a row sums to `log_prob`.
+        """
+        return self._per_column(frame, dependence=1.0)
+
+    def anomaly_scores(
+        self, frame: DataFrame, *, dependence: float = DEPENDENCE, per_column: bool = False
+    ) -> NDArray[np.float64]:
+        """How ordinary every row is, `(rows,)`, or every cell, `(rows, D)`: low means odd.
+
+        log p(row) is the sum of what the columns say one by one and of what their dependence adds. A row
+        that is extreme in several columns that go together is *less* odd by log p than by the first sum,
+        because each of them explains the next. The score counts only a part of the dependence:
+
+            sum_i log p(x_i) + dependence * (log p(x) - sum_i log p(x_i)).
+
+        - `dependence`: 1 is log p(row) itself, 0 looks at single columns only.
+        """
+        dependence = real_number("dependence", dependence, 0.0, 1.0)
+        if per_column:
+            return self._per_column(frame, dependence)
+        parts = []
+        for values, slopes in self._encoded(frame):
+            score = dependence * self.model.log_prob(values).double()
+            if dependence < 1:
+                score = score + (1 - dependence) * self._marginals().log_prob(values).double()
+            parts.append(score.cpu().numpy() + slopes.sum(1))
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _per_column(self, frame: DataFrame, dependence: float) -> NDArray[np.float64]:
+        parts = []
+        for values, slopes in self._encoded(frame):
+            cells = dependence * self._conditionals().log_prob_per_variable(values).double()
+            if dependence < 1:
+                cells = cells + (1 - dependence) * self._marginals().log_prob_per_variable(values).double()
+            parts.append(cells.cpu().numpy() + slopes)
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.schema.columns)))
+
+    def _conditionals(self) -> AutoregressiveModel:
+        if not isinstance(self.model, AutoregressiveModel):
+            raise ChainruleError(
+                f"a {type(self.model).__name__} has no conditionals, so its log p(row) has no parts that "
+                "belong to columns; use a single model."
+            )
+        return self.model
+
+    def _marginals(self) -> AutoregressiveModel:
+        if self.marginals is None:
+            raise ChainruleError(
+                "this model was saved without its marginals, which anomaly scores with dependence below 1 "
+                "need: fit it again with fit_table, or use dependence=1."
+            )
+        return self.marginals
+
+    # ---------------------------------------------------------------- synthesis and filling in
+
+    def sample(self, num_rows: int, *, seed: int | None = None, temperature: float = 1.0) -> DataFrame:
+        """A synthetic table of `num_rows` rows, with the columns and types of the original.
+
+        - `seed`: the same seed gives the same table; without one, another every time.
+        - `temperature`: below 1 sharpens every conditional; other than 1 is no longer a sample of p.
+        """
+        import pandas as pd
+
+        count = whole_number("num_rows", num_rows, minimum=1)
+        generator = torch.Generator()
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(checked_seed(seed))
+        parts = []
+        for start in range(0, count, _ROWS):
+            rows = min(_ROWS, count - start)
+            values = self.model.sample(rows, generator=generator, temperature=temperature)
+            parts.append(self.schema.decode(values))
+        return pd.concat(parts, ignore_index=True)
+
+    def double(self) -> Self:
+        """The same in float64: about twice as slow, and rows agree to the last digits in any batch."""
+        self.model.double()
+        if self.marginals is not None:
+            self.marginals.double()
+        return self
+
+    # ---------------------------------------------------------------- files
+
+    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model, its schema and its marginals into a folder that `load` reads."""
+        self.model.save_pretrained(Path(folder), overwrite=overwrite)
+        self.save_beside(folder)
+
+    def save_beside(self, folder: str | PathLike[str]) -> None:
+        """Write what belongs to the model into the folder that it already lies in."""
+        self.schema.save(folder)
+        if self.marginals is not None:
+            self.marginals.save_pretrained(Path(folder) / MARGINALS, overwrite=True)
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> Self:
+        """The model that `save` or `fit_table` left in a folder.
+
+        Raises `ChainruleError` where there is none, or no schema beside it.
+        """
+        beside = Path(folder) / MARGINALS
+        marginals = Independent.from_pretrained(beside) if beside.is_dir() else None
+        return cls(TableSchema.load(folder), load(Path(folder)), marginals)
+
+    def __repr__(self) -> str:
+        return f"TableModel({len(self.schema.columns)} columns, {type(self.model).__name__})"
+
+    # ---------------------------------------------------------------- pieces
+
+    def _encoded(self, frame: DataFrame) -> Iterator[tuple[Tensor, NDArray[Any]]]:
+        """What the model sees of a table, some rows at a time, with the log-slopes of every cell."""
+        for start in range(0, len(frame), _ROWS):
+            part = frame.iloc[start : start + _ROWS]
+            values, slopes = self.schema.encode_with_log_jacobian(part)
+            with torch.no_grad():
+                yield torch.from_numpy(values), slopes
