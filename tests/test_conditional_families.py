@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -392,3 +393,27 @@ def _gradient_at_zero(family, x):
     params = torch.zeros(family.num_params, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(family.log_prob(params.expand(len(x), -1), x).mean(), params)
     return gradient
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-15)])
+def test_student_t_normaliser_is_exact_for_few_and_many_degrees_of_freedom(dtype, tolerance):
+    # For whole n, G(n + 1/2) / G(n) = n c sqrt(pi) and G(n + 1) / G(n + 1/2) = 1 / (c sqrt(pi)), with
+    # c = (2n choose n) / 4^n, a fraction.
+    for n in (1, 2, 3, 5, 10, 40, 200, 3000):
+        c = float(Fraction(math.comb(2 * n, n), 4**n))
+        for half, ratio in ((n, n * c * math.sqrt(math.pi)), (n + 0.5, 1 / (c * math.sqrt(math.pi)))):
+            family = resolve_conditional({"name": "student_t", "min_freedom": 2 * half, "min_scale": 1.0})
+            params = torch.tensor([0.0, -200.0, -200.0], dtype=dtype)  # scale 1, no more freedom than least
+            found = family.log_prob(params, torch.zeros((), dtype=dtype)).item()
+            assert abs(found - math.log(ratio / math.sqrt(2 * math.pi * half))) < tolerance
+
+
+def test_student_t_slope_of_the_normaliser_in_float32_is_that_of_float64():
+    family = resolve_conditional("student_t")
+    slopes = []
+    for dtype in (torch.float32, torch.float64):
+        log_freedom = torch.linspace(-30, 12, 200, dtype=dtype, requires_grad=True)
+        params = torch.nn.functional.pad(log_freedom[:, None], (2, 0))
+        found = family.log_prob(params, torch.zeros(200, dtype=dtype))
+        slopes.append(torch.autograd.grad(found.sum(), log_freedom)[0].double())
+    assert torch.allclose(*slopes, rtol=1e-6, atol=1e-6)

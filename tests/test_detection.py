@@ -616,7 +616,7 @@ def test_the_csv_holds_every_score_exactly(tmp_path):
         lines = list(csv.DictReader(file))
     detector, scores = column_detector(), rows.sum(1)
     assert [int(line["row"]) for line in lines] == list(range(1000))
-    assert [float(line["log_prob"]) for line in lines] == scores.tolist()
+    assert [float(line["score"]) for line in lines] == scores.tolist()
     assert [float(line["p_value"]) for line in lines] == detector.p_values(scores).tolist()
     assert [line["alarm"] == "1" for line in lines] == detector.alarms(scores).tolist()
     assert lines[0]["id"] == f'id,"{rows[0, 0]:.3f}'
@@ -633,10 +633,10 @@ def test_json_lines_are_json(tmp_path):
         for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     assert len(lines) == 1000
-    assert list(lines[97]) == ["row", "id", "log_prob", "p_value", "alarm", "odd_columns"]
-    assert lines[500]["log_prob"] is None
+    assert list(lines[97]) == ["row", "id", "score", "p_value", "alarm", "odd_columns"]
+    assert lines[500]["score"] is None
     assert lines[97]["odd_columns"][0] == "wide"
-    assert lines[97]["log_prob"] == rows[97].sum()
+    assert lines[97]["score"] == rows[97].sum()
 
 
 def test_parquet_holds_the_same_or_says_what_it_needs(tmp_path):
@@ -651,7 +651,7 @@ def test_parquet_holds_the_same_or_says_what_it_needs(tmp_path):
     rows = stream_rows()
     judged(rows, 300, tmp_path / "out.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pydict()
-    assert table["log_prob"] == rows.sum(1).tolist()
+    assert table["score"] == rows.sum(1).tolist()
     assert table["row"] == list(range(1000))
     assert table["alarm"] == column_detector().alarms(rows.sum(1)).tolist()
     assert table["odd_columns"][97].startswith("wide")
@@ -739,7 +739,7 @@ def test_the_summary_tells_a_clean_stream_from_a_drifting_one():
 def test_an_empty_stream_is_an_empty_file(tmp_path):
     summary = judged(stream_rows()[:0], 5, tmp_path / "out.csv")
     assert (summary.rows, summary.alarm_rate, summary.top, summary.mean_score) == (0, 0.0, (), None)
-    assert (tmp_path / "out.csv").read_text() == "row,id,log_prob,p_value,alarm,odd_columns\n"
+    assert (tmp_path / "out.csv").read_text() == "row,id,score,p_value,alarm,odd_columns\n"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])

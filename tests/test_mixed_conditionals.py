@@ -20,6 +20,7 @@ from chainrule.conditionals import (
     StudentT,
     resolve_conditional,
 )
+from chainrule.layers import Columns
 
 NAN = math.nan
 
@@ -73,6 +74,30 @@ def test_every_column_is_what_its_family_says():
         for name, found in by_column.items():
             assert found.shape == (5, 50, 8)
             assert torch.allclose(found[..., i], expected[name], rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+def test_packed_parameters_and_codes_say_the_same_without_the_padding():
+    mixed = table()
+    params, _, x = drawn(mixed, 30)
+    params.requires_grad_()
+    columns = Columns(mixed.param_sizes(8))
+    packed = columns.pack(params).detach().requires_grad_()
+    found, expected = mixed.log_prob_packed(packed, x), mixed.log_prob(params, x)
+    assert torch.equal(found, expected)
+    weights = torch.randn(30, 8, dtype=found.dtype, generator=torch.Generator().manual_seed(1))
+    gradient = torch.autograd.grad((weights * found).sum(), packed)[0]
+    same = torch.autograd.grad((weights * expected).sum(), params)[0]
+    assert torch.allclose(gradient, columns.pack(same), rtol=1e-12, atol=1e-12)
+    assert torch.equal(mixed.encode_packed(x), Columns(mixed.input_sizes(8)).pack(mixed.encode(x)))
+
+
+def test_one_row_of_packed_parameters_serves_all_examples():
+    mixed = table()
+    params, _, x = drawn(mixed, 30)
+    columns = Columns(mixed.param_sizes(8))
+    one = columns.pack(params[:1])
+    expected = mixed.log_prob(params[:1].expand(30, -1, -1), x)
+    assert torch.allclose(mixed.log_prob_packed(one, x), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_codes_are_padded_with_zeros():

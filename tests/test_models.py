@@ -16,7 +16,9 @@ from chainrule.models import (
     ChowLiuTree,
     DeepNADE,
     Ensemble,
+    GatedPixelCNN,
     Independent,
+    PixelCNN,
 )
 from chainrule.orderings import random_ordering
 from chainrule.testing import all_examples, check_model
@@ -80,6 +82,14 @@ MODELS_WITH_OPTIONS = {
     "made, ensemble of orderings": lambda: MADE(
         (5,), hidden=(8, 6), num_masks=4, random_orderings=True, context_size=2
     ).ensemble(),
+    "pixelcnn": lambda: PixelCNN((1, 3, 3), features=4, num_blocks=2, head=(5,)),
+    "pixelcnn, context, dropout": lambda: PixelCNN(
+        (2, 3), features=4, num_blocks=1, first_kernel_size=3, head=(), context_size=2, dropout=0.5
+    ),
+    "gated-pixelcnn": lambda: GatedPixelCNN((1, 3, 3), features=4, num_layers=2, kernel_size=3, head=(5,)),
+    "gated-pixelcnn, context, dropout": lambda: GatedPixelCNN(
+        (2, 3), features=4, num_layers=2, first_kernel_size=3, head=(), context_size=2, dropout=0.5
+    ),
     "ensemble, mixed": lambda: Ensemble([FVSBN((4,)), NADE((4,), hidden=2), fitted(ChowLiuTree((4,)))]),
     "ensemble, one member": lambda: Ensemble([MADE((4,), hidden=(5,), num_masks=2).view(mask=1)]),
     "ensemble, nested": lambda: Ensemble(

@@ -20,7 +20,19 @@ from typing import TYPE_CHECKING, Any
 from chainrule._version import __version__
 
 if TYPE_CHECKING:
-    from chainrule import conditionals, data, models, orderings, report, sampling, testing, training
+    from chainrule import (
+        conditionals,
+        data,
+        detection,
+        models,
+        orderings,
+        report,
+        sampling,
+        tables,
+        tabular,
+        testing,
+        training,
+    )
     from chainrule.errors import ChainruleError
     from chainrule.loading import load
     from chainrule.model import AutoregressiveModel
@@ -32,6 +44,7 @@ __all__ = [
     "__version__",
     "conditionals",
     "data",
+    "detection",
     "evaluate",
     "fit",
     "load",
@@ -39,6 +52,8 @@ __all__ = [
     "orderings",
     "report",
     "sampling",
+    "tables",
+    "tabular",
     "testing",
     "training",
 ]

@@ -34,8 +34,9 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
     ----------
     model : name of the network, one of `chainrule.tabular.TABLE_MODELS`.
     model_settings : dict of its constructor's settings, or None for the defaults.
-    numeric : family of the columns that have a density, such as "student_t" or "gaussian_mixture".
-    numeric_transform : "standard" or "quantile": what is done to such columns first.
+    numeric : family of the columns that have a density, such as "gaussian_mixture"; None for Student's t
+        with a floor under its scale (`chainrule.tabular.ROBUST`).
+    numeric_transform : "quantile" or "standard": what is done to such columns first.
     steps : updates of training.
     dependence : share of the dependence between columns that `score_samples` counts. 1 is the exact
         log-likelihood; 0.5 detects anomalies better on most tables
@@ -62,8 +63,8 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
         *,
         model: str = "made",
         model_settings: dict[str, Any] | None = None,
-        numeric: str | dict[str, Any] = "student_t",
-        numeric_transform: str = "standard",
+        numeric: str | dict[str, Any] | None = None,
+        numeric_transform: str = "quantile",
         steps: int = 1500,
         dependence: float = 1.0,
         contamination: float = 0.1,
@@ -95,6 +96,7 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
             numeric=self.numeric,
             steps=self.steps,
             seed=seed,
+            marginals=self.dependence < 1,
             progress=False,
         ).double()
         self.offset_ = float(np.quantile(self._scores(frame), self.contamination))
@@ -138,12 +140,14 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
     def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """X as a DataFrame with one name per column, checked as scikit-learn does."""
         if isinstance(X, pd.DataFrame):
+            if not X.columns.is_unique:  # before scikit-learn says so in several lines
+                twice = X.columns[X.columns.duplicated()][0]
+                raise ChainruleError(f"several columns are named {twice!r}; rename or drop all but one.")
             _check_feature_names(self, X, reset=reset)
             _check_n_features(self, X, reset=reset)
             if reset:
                 self._from_frame = True
-            named = bool(len(X)) and all(isinstance(name, str) for name in X.columns)
-            return X if named else X.set_axis([str(name) for name in X.columns], axis=1)
+            return X
         array = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite="allow-nan")
         if reset:
             self._from_frame = False

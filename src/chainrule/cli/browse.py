@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli.model_cards import CARDS, ModelCard
-from chainrule.cli.names import complete_dataset, complete_model
+from chainrule.cli.names import TABLE_MODELS, TABLES, complete_dataset, complete_model
 from chainrule.cli.options import AsJson, add_command
 from chainrule.cli.output import print_facts, print_json, print_table, show
 from chainrule.cli.setting_values import documented_settings
@@ -58,7 +58,11 @@ def datasets(
 
     if name is not None:
         entry = data.entry(name)
-        print_json(entry.summary()) if as_json else show(entry.describe())
+        if as_json:
+            print_json(entry.summary())
+        else:
+            show(entry.describe())
+            show(f"\n{_first_command(entry)}")
     elif as_json:
         print_json({"datasets": data.listing()})
     else:
@@ -67,6 +71,16 @@ def datasets(
             map(_dataset_row, data.CATALOGUE.values()),
         )
         show("`chainrule datasets NAME` shows where the files belong and what is published.")
+
+
+def _first_command(entry: DatasetEntry) -> str:
+    """What to do with a data set."""
+    if entry.name not in TABLES:
+        return f"Train on it: chainrule train nade --data {entry.name} --out runs/{entry.name}"
+    uses = [f"Model it: chainrule train made --data {entry.name} --out runs/{entry.name}"]
+    if getattr(entry, "label_names", ())[:1] == ("normal",):
+        uses.append(f"Find its anomalies: chainrule detect fit {entry.name} --out runs/{entry.name}")
+    return "\n".join(uses)
 
 
 def _list_models(as_json: bool) -> None:
@@ -78,6 +92,7 @@ def _list_models(as_json: bool) -> None:
         [(c.name, c.summary, c.parameters, c.cited_as) for c in CARDS.values()],
     )
     show("n variables, d hidden units (d_l in layer l), C the length of a context.")
+    show(f"Tables of numbers, categories and holes: {', '.join(TABLE_MODELS)}.")
     show("`chainrule models NAME` shows settings, formulas and costs.")
 
 
@@ -111,6 +126,8 @@ def _describe_model(card: ModelCard, as_json: bool) -> None:
         )
     if card.trainable:
         show(f"Train it: chainrule train {card.name} --data digits --out runs/{card.name}")
+        if card.name in TABLE_MODELS:
+            show(f"On a table: chainrule train {card.name} --data my_table.csv --out runs/{card.name}-table")
     else:
         show(
             "It is made of trained models: chainrule evaluate RUN --members 32, or chainrule.models.Ensemble."

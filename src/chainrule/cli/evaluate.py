@@ -12,6 +12,7 @@ from chainrule.cli.names import SPLITS
 from chainrule.cli.options import AsJson, DataOption, RunArgument, add_command
 from chainrule.cli.output import counting, print_facts, print_json, print_table, say, show
 from chainrule.cli.sources import OpenedModel, open_model
+from chainrule.cli.table_runs import is_table_run, refuse_options
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
@@ -54,10 +55,17 @@ def evaluate(
 ) -> None:
     """The exact negative log-likelihood in nats, with its standard error, and in bits/dim.
 
-    Where results of this kind of model on this data set are published, they are shown beside it.
+    Where results of this kind of model on this data set are published, they are shown beside it. For a table
+    it is nats per row, with densities in the units of the columns.
     """
     if limit is not None and limit < 1:
         raise ChainruleError(f"--limit must be at least 1, not {limit}.")
+    if is_table_run(run):
+        from chainrule.cli.table_jobs import evaluate_table
+
+        refuse_options("evaluation", {"--members": members if members != 1 else None})
+        evaluate_table(run, data, split, limit, as_json)
+        return
     opened = open_model(run)
     choice = opened.data(data)
     dataset = choice.load()

@@ -16,6 +16,7 @@ from chainrule.cli.names import SPLITS, complete_dataset
 from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
 from chainrule.cli.output import print_facts, print_json, say
 from chainrule.cli.sources import open_model
+from chainrule.cli.table_runs import is_table_run, refuse_options
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
         "chainrule fill runs/nade my_images.npy --mask mask.png --particles 500 --out filled.npy",
         "chainrule fill runs/nade with_nan.npy --seed 0 --out filled.npz --json",
         "chainrule fill runs/nade digits --mask top --method left-to-right --out quick.png",
+        "chainrule fill runs/table with_holes.csv --seed 0 --out filled.csv",
     )
 
 
@@ -130,8 +132,27 @@ def fill(
     """
     from chainrule.report import check_writable
 
-    _check_options(out, {"-n": number, "--particles": particles, "--limit": 1 if limit is None else limit})
+    table = is_table_run(run)
+    counts = {"-n": number, "--particles": particles, "--limit": 1 if limit is None else limit}
+    _check_options(out, counts, table=table)
     assert out is not None
+    if table:
+        from chainrule.cli.table_jobs import fill_table
+
+        refuse_options(
+            "filling",
+            {
+                "--mask": mask,
+                "-n": number if number != 1 else None,
+                "--limit": limit,
+                "--context": context,
+                "--threshold": threshold,
+                "--temperature": temperature if temperature != 1 else None,
+                "--members": members if members != 1 else None,
+            },
+        )
+        fill_table(run, source, out, split, method, particles, seed, overwrite, as_json)
+        return
     check_writable(out, overwrite=overwrite)
     opened = open_model(run)
     model = opened.mixture(members)
@@ -178,10 +199,10 @@ def fill(
     _report(content, info, particles, as_json)
 
 
-def _check_options(out: Path | None, counts: dict[str, int]) -> None:
+def _check_options(out: Path | None, counts: dict[str, int], *, table: bool) -> None:
     if out is None:
         raise ChainruleError("--out is missing: name the file to write, such as --out filled.png.")
-    if out.suffix.lower() not in _SUFFIXES:
+    if not table and out.suffix.lower() not in _SUFFIXES:
         raise ChainruleError(
             f"{out}: fillings are written as {', '.join(_SUFFIXES)}; choose one of these endings."
         )

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from chainrule._version import __version__
-from chainrule.cli import browse, demo, evaluate, fill, mix, sample, score, train
+from chainrule.cli import browse, demo, detect, evaluate, fill, mix, sample, score, train
 from chainrule.cli.options import examples, help_text
 from chainrule.cli.output import Interrupted
 from chainrule.errors import ChainruleError
@@ -36,9 +36,10 @@ app = typer.Typer(
         "chainrule train nade --data binarized-mnist --set hidden=500 --out runs/nade",
         "chainrule evaluate runs/nade",
         "chainrule sample runs/nade -n 64 --out samples.png",
+        "chainrule detect fit transactions.csv --out runs/fraud",
     ),
 )
-for _module in (demo, browse, train, evaluate, sample, score, fill, mix):
+for _module in (demo, browse, train, evaluate, sample, score, fill, detect, mix):
     _module.register(app)
 
 

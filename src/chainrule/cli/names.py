@@ -10,11 +10,41 @@ from chainrule.presets import PRESETS
 __all__ = [
     "DATASETS",
     "SPLITS",
+    "TABLES",
+    "TABLE_MODELS",
     "complete_dataset",
     "complete_model",
     "complete_preset",
+    "complete_table",
+    "complete_table_model",
     "complete_trainable",
 ]
+
+#: Data sets with columns of different kinds, which `detect` takes and `train` models as tables.
+TABLES = (
+    "wine",
+    "breast-cancer",
+    "winequality-red",
+    "winequality-white",
+    "housing",
+    "parkinsons",
+    "annthyroid",
+    "breastw",
+    "cardio",
+    "http",
+    "letter",
+    "pendigits",
+    "pima",
+    "satellite",
+    "smtp",
+    "spambase",
+    "thyroid",
+    "vowels",
+    "nsl-kdd",
+)
+
+#: Models that tables can have.
+TABLE_MODELS = ("made", "nade", "deep-nade", "fvsbn", "independent")
 
 DATASETS = (
     "digits",
@@ -46,6 +76,7 @@ DATASETS = (
     "rcv1",
     "tmovie",
     "tretail",
+    *TABLES,
 )
 
 SPLITS = ("train", "validation", "test")
@@ -67,6 +98,16 @@ def complete_trainable(incomplete: str) -> _Offers:
 def complete_dataset(incomplete: str) -> list[str]:
     """Data sets whose name starts so."""
     return [name for name in DATASETS if name.startswith(incomplete)]
+
+
+def complete_table(incomplete: str) -> list[str]:
+    """Tables of the catalogue whose name starts so."""
+    return [name for name in TABLES if name.startswith(incomplete)]
+
+
+def complete_table_model(incomplete: str) -> _Offers:
+    """Models of tables whose name starts so."""
+    return [(name, text) for name, text in complete_model(incomplete) if name in TABLE_MODELS]
 
 
 def complete_preset(ctx: Any, incomplete: str) -> _Offers:

@@ -82,8 +82,11 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 @contextmanager
-def counting(what: str, *, enabled: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, total) that shows progress on stderr: a bar on a terminal, else some lines."""
+def counting(what: str, *, enabled: bool = True) -> Iterator[Callable[[int, int | None], None]]:
+    """A callback (done, total) that shows progress on stderr: a bar on a terminal, else some lines.
+
+    `total` is None where nobody knows it, and may be a little wrong where it was estimated.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
@@ -92,14 +95,18 @@ def counting(what: str, *, enabled: bool = True) -> Iterator[Callable[[int, int]
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 
-        def on_progress(done: int, total: int) -> None:
+        def on_progress(done: int, total: int | None) -> None:
             nonlocal last
-            bar.update(task, completed=done, total=total)
+            rate = done / max(time.monotonic() - began, 1e-9)
+            bar.update(task, completed=done, total=total, description=f"{what} {done:,} ({rate:,.0f}/s)")
             now = time.monotonic()
-            if enabled and not console.is_terminal and now - last > 10 and done < total:
-                left = (now - began) * (total - done) / done
-                say(f"{what}: {done:,} of {total:,}, about {left:.0f} s left")
-                last = now
+            if not enabled or console.is_terminal or now - last <= 10:
+                return
+            if total is None:
+                say(f"{what}: {done:,} so far, {rate:,.0f}/s")
+            elif done < total:
+                say(f"{what}: {done:,} of {total:,}, about {(total - done) / rate:.0f} s left")
+            last = now
 
         yield on_progress
 

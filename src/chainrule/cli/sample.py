@@ -14,6 +14,7 @@ import typer
 from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
 from chainrule.cli.output import print_facts, print_json
 from chainrule.cli.sources import context_for, open_model
+from chainrule.cli.table_runs import is_table_run, refuse_options
 from chainrule.errors import ChainruleError
 
 __all__ = ["register"]
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
         "chainrule sample runs/nade-by-class -n 16 --context 7 --out sevens.png",
         "chainrule sample runs/nade -n 1000 --seed 0 --out samples.npy --overwrite",
         "chainrule sample runs/made --temperature 0.8 --method fixed-point --out sharper.png",
+        "chainrule sample runs/table -n 1000 --out synthetic.csv",
     )
 
 
@@ -41,7 +43,7 @@ def sample(
         typer.Option(
             "--out",
             metavar="FILE",
-            help=".png a grid of images; .npy, .npz, .csv the values.",
+            help=".png a grid of images; .npy, .npz, .csv the values; of a table .csv or .parquet.",
             show_default=False,
         ),
     ] = None,
@@ -80,7 +82,8 @@ def sample(
 
     if out is None:
         raise ChainruleError("--out is missing: name the file to write, such as --out samples.png.")
-    if out.suffix.lower() not in _SUFFIXES:
+    table = is_table_run(run)
+    if not table and out.suffix.lower() not in _SUFFIXES:
         raise ChainruleError(
             f"{out}: samples are written as {', '.join(_SUFFIXES)}; choose one of these endings."
         )
@@ -90,6 +93,19 @@ def sample(
         raise ChainruleError(f"--temperature must be a positive number, not {temperature:g}.")
     if seed is not None and not 0 <= seed < 2**63:
         raise ChainruleError(f"--seed must be a whole number from 0 to 2^63 - 1, not {seed}.")
+    if table:
+        from chainrule.cli.table_jobs import sample_table
+
+        refuse_options(
+            "sample",
+            {
+                "--context": context,
+                "--method": method if method != "incremental" else None,
+                "--members": members if members != 1 else None,
+            },
+        )
+        sample_table(run, out, number, temperature, seed, overwrite, as_json)
+        return
     check_writable(out, overwrite=overwrite)
     opened = open_model(run)
     model = opened.mixture(members)

@@ -15,6 +15,7 @@ from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
 from chainrule.cli.output import counting, print_json, say, show
 from chainrule.cli.run_pictures import is_image
 from chainrule.cli.sources import OpenedModel, context_for, open_model
+from chainrule.cli.table_runs import is_table_run, refuse_options
 from chainrule.errors import ChainruleError, unknown_name
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
         "chainrule score runs/nade digits --per-variable --out surprise.npz",
         "chainrule score runs/nade digits --per-variable --out surprise.png",
         "chainrule score runs/nade folder_of_pngs --threshold 127",
+        "chainrule score runs/table rows.csv --per-variable --out scores.csv",
     )
 
 
@@ -87,9 +89,26 @@ def score(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """The exact log p(x) of each example in nats, and bits/dim: index, log_prob, bits_per_dim."""
+    """The exact log p(x) of each example in nats, and bits/dim: index, log_prob, bits_per_dim.
+
+    The rows of a table stream through in constant memory; --per-variable then adds the surprise of every
+    column, -log p(column given those before it). `chainrule detect` says which rows are odd.
+    """
     from chainrule.report import check_writable
 
+    if is_table_run(run):
+        from chainrule.cli.table_jobs import score_table
+
+        refuse_options(
+            "scores",
+            {
+                "--context": context,
+                "--threshold": threshold,
+                "--members": members if members != 1 else None,
+            },
+        )
+        score_table(run, source, out, split, per_variable, overwrite, as_json)
+        return
     _check_outputs(out, per_variable, members)
     if out is not None:
         check_writable(out, overwrite=overwrite)

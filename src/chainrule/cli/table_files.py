@@ -23,7 +23,9 @@ def check_table_file(path: Path, *, overwrite: bool) -> None:
     from chainrule.report import check_writable
 
     if not path.name.lower().endswith(TABLE_SUFFIXES):
-        raise ChainruleError(f"{path}: tables are written as {', '.join(TABLE_SUFFIXES)}; choose one of these.")
+        raise ChainruleError(
+            f"{path}: tables are written as {', '.join(TABLE_SUFFIXES)}; choose one of these."
+        )
     if path.suffix.lower() == ".parquet":
         _pyarrow()
     check_writable(path, overwrite=overwrite)
@@ -90,7 +92,8 @@ class TableFile:
 
     def _failed(self, error: OSError) -> ChainruleError:
         return ChainruleError(
-            f"{self.path} could not be written ({error.strerror or error}); what was there before is unchanged."
+            f"{self.path} could not be written ({error.strerror or error}); what was there before is "
+            "unchanged."
         )
 
 

@@ -41,6 +41,8 @@ NOTE = "table"
 #: Settings that are neither the model's nor of training, but of `fit_table`.
 _OF_TABLES = ("numeric", "numeric_transform", "steps")
 _STEPS = 1500
+#: The share of the rows that calibrate a detector, and the number above which more do not help.
+_HELD_OUT, _ENOUGH = 0.2, 100_000
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,10 @@ class TablePlan:
 
     - `spec`: a path or the name of a catalogue table; `label`: the column of labels
     - `normal_only`: fit on the rows that are labelled so
-    - `held_out`: the share of the rows, or their number, that never train the model
+    - `held_out`: the share of the rows that never train the model; None for `held_out_rows` to say
     - `options`: of `fit_table`: numeric, numeric_transform, steps
     - `allow_missing`: holes may come in columns that have none yet
+    - `rule`, `dependence`, `normal`: of a detector: its rule, what its scores count, the normal label
     """
 
     spec: str
@@ -60,13 +63,16 @@ class TablePlan:
     label: str | None = None
     normal_only: str | None = None
     drop: tuple[str, ...] = ()
-    held_out: float | int = 0
+    held_out: float | None = None
     seed: int = 0
     schema: str | None = None
     allow_missing: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    rule: tuple[str, float] | None = None
+    dependence: float | None = None
+    normal: str | None = None
 
     def note(self) -> dict[str, Any]:
         """What goes into the run's notes."""
@@ -81,7 +87,8 @@ class TablePlan:
                 f'config.json: "{NOTE}" in its "notes" is not what chainrule wrote there; restore it, or '
                 "fit the table again."
             )
-        return cls(**{**note, "drop": tuple(note.get("drop", ()))})
+        rule = note.get("rule")
+        return cls(**{**note, "drop": tuple(note.get("drop", ())), "rule": rule and tuple(rule)})
 
 
 def table_note(config: Mapping[str, Any]) -> TablePlan | None:
@@ -114,7 +121,9 @@ def planned(
     others = {name: value for name, value in values.items() if name not in _OF_TABLES}
     settings, training = split_settings(model_class, others)
     if rest.get("schema") is not None and "numeric_transform" in options:
-        raise ChainruleError("--set numeric_transform is for an inferred schema; edit it in the --schema file.")
+        raise ChainruleError(
+            "--set numeric_transform is for an inferred schema; edit it in the --schema file."
+        )
     if "conditional" in settings:
         raise ChainruleError(
             "conditional is not set for tables: every column gets its own; --set numeric=FAMILY is for the "
@@ -137,7 +146,7 @@ def _check_numeric(options: Mapping[str, Any]) -> None:
         raise ChainruleError(f"--set numeric={numeric}: expected a family, such as gaussian_mixture.")
     if resolve_conditional(numeric).support() is not None:
         raise ChainruleError(f"--set numeric={numeric}: that is no density; try gaussian_mixture.")
-    transform = options.get("numeric_transform", "standard")
+    transform = options.get("numeric_transform", "quantile")
     if transform not in ("standard", "quantile"):
         raise unknown_name("numeric_transform", str(transform), ("standard", "quantile"))
 
@@ -169,16 +178,28 @@ def parts_of(plan: TablePlan) -> Parts:
     if plan.normal_only is not None:
         places, rest = _labelled_as(whole, plan.normal_only)
         others = _taken(whole, rest)
-    count = held_out_rows(plan.held_out, len(places))
+    count = held_out_rows(plan, len(places))
     order = np.random.default_rng(plan.seed).permutation(len(places))
     held, fit = np.sort(order[:count]), np.sort(order[count:])
     return Parts(_taken(whole, places[fit]), _taken(whole, places[held]), others, total)
 
 
-def held_out_rows(held_out: float | int, rows: int) -> int:
-    """The number that a share or a number is, of so many rows; two are left to fit where there are two."""
-    count = held_out if isinstance(held_out, int) else round(held_out * rows)
+def held_out_rows(plan: TablePlan, rows: int) -> int:
+    """How many of so many rows are held out; at least two are left to fit on where there are two.
+
+    For a detector, unless a share was asked for: a fifth, but enough for its level where that leaves half
+    of the rows to fit on, and no more than ever help.
+    """
+    count = round((_HELD_OUT if plan.held_out is None else plan.held_out) * rows)
+    if plan.held_out is None and plan.rule is not None:
+        count = max(min(count, _ENOUGH), min(_needed(*plan.rule), rows // 2))
     return max(0, min(count, rows - 2))
+
+
+def _needed(rule: str, value: float) -> int:
+    from chainrule.detection import rows_needed
+
+    return rows_needed(value) if rule == "conformal" else 2
 
 
 def _labelled_as(rows: Rows, normal: str) -> tuple[Any, Any]:
@@ -204,18 +225,30 @@ def _taken(rows: Rows, places: Any) -> Rows:
 def schema_of(plan: TablePlan, parts: Parts) -> TableSchema:
     """What the columns are: from a file, or inferred from the rows that the model learns from.
 
-    Only whether a column has holes is looked up in the rows that are held out, too.
+    Only whether a column has holes is looked up in the rows that are held out, too. Raises `ChainruleError`
+    for a cell in any row that the schema cannot take: before training, not after it.
     """
-    from chainrule.tables import TableSchema, infer_schema
+    from chainrule.tables import TableSchema
 
-    if plan.schema is not None:
-        return TableSchema.load(plan.schema)
+    schema = _inferred(plan, parts) if plan.schema is None else TableSchema.load(plan.schema)
+    for rows in (parts.held, parts.others):
+        if rows is not None:
+            schema.encode(rows.frame)
+    return schema
+
+
+def _inferred(plan: TablePlan, parts: Parts) -> TableSchema:
+    from chainrule.tables import infer_schema
+
     schema = infer_schema(
         parts.fit.frame,
-        numeric_transform=plan.options.get("numeric_transform", "standard"),
+        numeric_transform=plan.options.get("numeric_transform", "quantile"),
+        grids=False,
         missing="always" if plan.allow_missing else "auto",
     )
     holes = parts.held.frame.isna().any()
+    if parts.others is not None:
+        holes = holes | parts.others.frame.isna().any()
     columns = [
         column.model_copy(update={"missing": True}) if holes[column.name] else column
         for column in schema.columns
@@ -251,6 +284,7 @@ def fit_plan(
                 numeric=plan.options.get("numeric", "student_t"),
                 steps=plan.options.get("steps", _STEPS),
                 seed=plan.seed,
+                marginals=plan.dependence is not None and plan.dependence < 1,
                 overwrite=overwrite,
                 resume=resume,
                 progress=not quiet,

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
     from chainrule.data import TableDataset
 
-__all__ = ["CHUNK_ROWS", "Purpose", "RowSource", "Rows", "is_catalogue_table", "row_source", "without"]
+__all__ = [
+    "CHUNK_ROWS",
+    "Purpose",
+    "RowSource",
+    "Rows",
+    "column_names",
+    "is_catalogue_table",
+    "row_source",
+    "spread_places",
+    "without",
+]
 
 #: Rows that are read, scored and forgotten together.
 CHUNK_ROWS = 20_000
@@ -40,7 +50,10 @@ class RowSource(Protocol):
     """A table that is read whole or in parts; rows are numbered from 0 throughout."""
 
     name: str
-    total: int | None  # rows, or None where only reading all of them would tell
+
+    @property
+    def total(self) -> int | None:
+        """Rows, or None where only reading all of them would tell."""
 
     def read(self) -> Rows:
         """All rows."""
@@ -49,7 +62,9 @@ class RowSource(Protocol):
         """The same in parts of at most so many rows."""
 
 
-def row_source(spec: str, purpose: Purpose, *, split: str | None = None, label: str | None = None) -> RowSource:
+def row_source(
+    spec: str, purpose: Purpose, *, split: str | None = None, label: str | None = None
+) -> RowSource:
     """The table that `spec` names: a catalogue table, an .npz of X and y, or a text or parquet file.
 
     - `split`: of a catalogue table; "train" is all that is not "test".
@@ -84,6 +99,22 @@ def is_catalogue_table(spec: str) -> bool:
     from chainrule.data import CATALOGUE, TableEntry
 
     return isinstance(CATALOGUE[spec], TableEntry)
+
+
+def column_names(spec: str) -> list[str]:
+    """The names of a file's columns, without those of an .npz; reads its beginning alone."""
+    if spec in DATASETS or spec.lower().endswith(".npz") or not Path(spec).is_file():
+        return []
+    from chainrule.tables import iter_table
+
+    return [str(name) for name in next(iter_table(spec, 1)).columns]
+
+
+def spread_places(rows: int, most: int) -> NDArray[np.intp]:
+    """At most so many places of so many rows, evenly spread, in order."""
+    import numpy as np
+
+    return np.linspace(0, rows - 1, min(most, rows)).astype(np.intp)
 
 
 def without(frame: DataFrame, drop: tuple[str, ...]) -> DataFrame:
@@ -159,7 +190,10 @@ class _Frame:
 
     def __init__(self, name: str, rows: Rows) -> None:
         self.name, self._rows = name, rows
-        self.total: int | None = len(rows.frame)
+
+    @property
+    def total(self) -> int | None:
+        return len(self._rows.frame)
 
     def read(self) -> Rows:
         return self._rows
@@ -191,7 +225,9 @@ def _of_arrays(path: str, label: str | None) -> _Frame:
             raise ChainruleError(f"{path} has no array y; leave --label out, or add it.")
         return _Frame(path, Rows(frame))
     if labels.shape != (len(values),):
-        raise ChainruleError(f"{path}: y has shape {labels.shape}; expected ({len(values)},), one for each row.")
+        raise ChainruleError(
+            f"{path}: y has shape {labels.shape}; expected ({len(values)},), one for each row."
+        )
     return _Frame(path, _labelled(frame.assign(y=labels), "y"))
 
 

@@ -57,7 +57,9 @@ def open_table_run(source: str) -> TableRun:
     if not (folder / FILE_NAME).is_file():
         plan = _noted(folder)
         if plan is not None:
-            raise ChainruleError(f"{source} is not trained to its end yet: resume it with {resuming(plan, source)}.")
+            raise ChainruleError(
+                f"{source} is not trained to its end yet: resume it with {resuming(plan, source)}."
+            )
         raise ChainruleError(
             f"{source} holds a {opened.name}, but of no table (it has no {FILE_NAME}); fit one with "
             "`chainrule detect fit TABLE --out RUN`."

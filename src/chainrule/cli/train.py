@@ -17,6 +17,8 @@ from chainrule.cli.output import Interrupted, print_facts, print_json, say, show
 from chainrule.cli.run_pictures import draw_run
 from chainrule.cli.setting_values import LEARNED_ORDERINGS, build_model, parse_settings, split_settings
 from chainrule.cli.sources import DataChoice, model_name_of, notes_of
+from chainrule.cli.table_runs import refuse_options
+from chainrule.cli.table_train import TableOptions, is_table, train_table
 from chainrule.errors import ChainruleError, unknown_name
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def register(app: typer.Typer) -> None:
         "chainrule train nade --data digits --condition-on-labels --out runs/nade-by-class",
         "chainrule train nade --data digits --set ordering=learned --out runs/nade-learned",
         "chainrule train made --data my_images.npz --threshold 127 --out runs/mine",
+        "chainrule train made --data my_table.csv --set numeric=gaussian_mixture --out runs/table",
         "chainrule train --resume --out runs/nade",
     )
 
@@ -59,7 +62,8 @@ def train(
         typer.Option(
             "--data",
             metavar="D",
-            help="A data set's name (see `chainrule datasets`) or a path: .npz, .npy, .csv, idx, PNGs.",
+            help="A data set's name (see `chainrule datasets`) or a path: .npz, .npy, .csv, .parquet, idx, "
+            "PNGs. A .csv of more than 0 and 1 is modelled as a table, a family for every column.",
             autocompletion=complete_dataset,
             show_default=False,
         ),
@@ -71,8 +75,9 @@ def train(
             metavar="NAME=VALUE",
             help="A setting of the model (`chainrule models NAME`) or of training: epochs, batch_size, "
             "learning_rate, weight_decay, adam_epsilon, warmup_steps, schedule, final_fraction, clip_norm, "
-            "ema_decay, patience, validate_every, precision, device, checkpoint_minutes, seed. "
-            "May be repeated.",
+            "ema_decay, patience, validate_every, precision, device, checkpoint_minutes, seed. Of tables: "
+            "numeric (the family of columns with a density: student_t, gaussian_mixture, ...), "
+            "numeric_transform (standard, quantile), steps. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -104,6 +109,31 @@ def train(
             "--levels", help="Own files: values a variable can take; 2 if not said.", show_default=False
         ),
     ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="Own files: model the columns as a table, even of 0 and 1 only.")
+    ] = False,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--drop",
+            metavar="COLUMN",
+            help="Tables: leave a column out. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            "--schema",
+            metavar="FILE",
+            help="Tables: what the columns are, an edited schema.json.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Tables: accept empty cells later where there are none now."),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; bit-equal to a run never stopped.")
     ] = False,
@@ -118,8 +148,17 @@ def train(
     """
     if out is None:
         raise ChainruleError("--out is missing: name the run folder to make, such as --out runs/nade.")
-    plan = _Plan(model, data, parse_settings(settings or []), preset, condition_on_labels)
-    plan.data_options = _data_options(threshold, dynamic, levels)
+    data_options = _data_options(threshold, dynamic, levels)
+    values = parse_settings(settings or [])
+    of_table = TableOptions(tuple(drop or ()), schema, allow_missing, values)
+    if _is_table(data, out, table or of_table.any_given, data_options, resume):
+        refuse_options("training", {"--preset": preset, "--condition-on-labels": condition_on_labels})
+        train_table(
+            model, data, out, of_table, resume=resume, overwrite=overwrite, quiet=quiet, as_json=as_json
+        )
+        return
+    plan = _Plan(model, data, values, preset, condition_on_labels)
+    plan.data_options = data_options
     plan.quiet = quiet
     if resume and (out / "config.json").exists():
         plan.continue_run(out)
@@ -133,6 +172,20 @@ def train(
     else:
         pictures = draw_run(run, network, dataset, title=plan.model_name)
     _report(run, network, plan, pictures, as_json)
+
+
+def _is_table(data: str | None, out: Path, forced: bool, data_options: dict[str, Any], resume: bool) -> bool:
+    """Whether a table is to be trained, or the run to resume is one of a table."""
+    from chainrule.cli.table_plan import noted_plan
+
+    if resume and noted_plan(out) is not None:
+        return True
+    if data is None:
+        return False
+    asked = any(value not in (None, False) for value in data_options.values())
+    if forced and asked:
+        raise ChainruleError("a table takes no --threshold, --dynamic or --levels; leave them out.")
+    return is_table(data, forced=forced, read_as_levels=asked)
 
 
 def _data_options(threshold: float | None, dynamic: bool, levels: int | None) -> dict[str, Any]:

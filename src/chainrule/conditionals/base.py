@@ -49,7 +49,7 @@ class Conditional(ABC):
         Returns the shape of `value`. What a network's last layer puts out can be read so without being
         moved about, which for tables of wide and narrow columns is most of the work of a likelihood.
         """
-        return self.log_prob(packed.view(len(packed), *value.shape[1:], self.num_params), value)
+        return self.log_prob(packed.reshape(len(packed), *value.shape[1:], self.num_params), value)
 
     @abstractmethod
     def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:

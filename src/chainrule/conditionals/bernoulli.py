@@ -32,7 +32,7 @@ class Bernoulli(Conditional):
 
     def log_prob(self, params: Tensor, value: Tensor) -> Tensor:
         """-softplus(-z) for x = 1 and -softplus(z) for x = 0, with z the logit; nats, `(...)`."""
-        logit, value = torch.broadcast_tensors(params[..., 0], value)
+        logit = params[..., 0].expand_as(value)
         # x z - log(1 + e^z) in one fused call, exact for logits of any size.
         return -binary_cross_entropy_with_logits(logit, value, reduction="none")
 

@@ -96,5 +96,6 @@ class Categorical(Conditional):
         return torch.arange(self.levels, dtype=params.dtype, device=params.device)
 
     def _pick(self, logits: Tensor, value: Tensor) -> Tensor:
-        index = value.detach().long()[..., None]
-        return torch.take_along_dim(logits, index, dim=-1).squeeze(-1)
+        # As take_along_dim, which takes a remainder of every index first.
+        index, _ = torch.broadcast_tensors(value.detach().long(), logits[..., 0])  # type: ignore[no-untyped-call]
+        return logits.expand(*index.shape, self.levels).gather(-1, index[..., None]).squeeze(-1)

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from chainrule.conditionals.base import Conditional
-from chainrule.conditionals.scales import MIN_SCALE, checked_min_scale, open_uniform, positive_scale
+from chainrule.conditionals.scales import (
+    MIN_SCALE,
+    bounded_code,
+    checked_min_scale,
+    open_uniform,
+    positive_scale,
+)
 
 __all__ = ["Gaussian"]
 
@@ -68,6 +74,10 @@ class Gaussian(Conditional):
         """mean + scale * Phi^-1(probability)."""
         z: Tensor = torch.special.ndtri(probability)
         return params[..., 0] + self.scale(params) * z
+
+    def encode(self, value: Tensor) -> Tensor:
+        """The value itself, logarithmic beyond +-5 (`bounded_code`), `(..., 1)`."""
+        return bounded_code(value)
 
     def in_support(self, value: Tensor) -> Tensor:
         """True for every finite number."""

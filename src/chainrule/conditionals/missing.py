@@ -47,7 +47,7 @@ class Missing(Conditional):
         """log sigmoid(m) for NaN, otherwise log(1 - sigmoid(m)) + log p(x) of `inner`; nats, `(...)`."""
         missing, present = _split(value)
         # One split, not two slices: their gradients then need no tensors of zeros.
-        logit, of_inner = params.split([1, params.shape[-1] - 1], dim=-1)
+        logit, of_inner = torch.split(params, [1, params.shape[-1] - 1], dim=-1)
         logit = logit[..., 0]
         of_value = logsigmoid(-logit) + self.inner.log_prob(of_inner, present)
         return torch.where(missing, logsigmoid(logit), of_value)

@@ -6,7 +6,6 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,7 +65,8 @@ class Mixed(Conditional):
         parts = self._params_in_groups.apart(packed)
 
         def of_group(group: _Group) -> Tensor:
-            params = parts[group.place].unflatten(-1, (len(group.columns), group.family.num_params))
+            packed = parts[group.place]
+            params = packed.reshape(*packed.shape[:-1], len(group.columns), group.family.num_params)
             return group.family.log_prob(params, group.pick(value))
 
         return self._by_group(of_group, value.shape[-1])
@@ -250,39 +250,33 @@ def _group(columns: Sequence[Conditional]) -> tuple[list[_Group], Tensor | None]
 
 
 class _Regrouping:
-    """From numbers of columns end to end, `sizes[i]` for column i, to those of each group, and back."""
+    """From numbers of columns end to end, `sizes[i]` for column i, to those of each group, and back.
+
+    By splitting and joining runs of neighbours: unlike picking by index, neither way needs a sum into
+    zeros for its gradient.
+    """
 
     def __init__(self, groups: Sequence[_Group], sizes: Sequence[int]) -> None:
-        starts = [0, *itertools.accumulate(sizes)]
-        cells = [range(starts[column], starts[column + 1]) for group in groups for column in group.columns]
-        order = torch.tensor(list(itertools.chain.from_iterable(cells)), dtype=torch.long)
-        self._sizes = [sum(sizes[column] for column in group.columns) for group in groups]
-        self._order, self._back = order, order.argsort()
-        self._stay = bool((order == torch.arange(len(order))).all())
+        group_of = {column: group.place for group in groups for column in group.columns}
+        runs = [
+            (place, sum(sizes[column] for column in run))
+            for place, run in itertools.groupby(range(len(sizes)), key=group_of.__getitem__)
+        ]
+        self._run_sizes = [size for _, size in runs]
+        self._runs_of = [[i for i, (place, _) in enumerate(runs) if place == g.place] for g in groups]
 
-    def apart(self, packed: Tensor) -> tuple[Tensor, ...]:
+    def apart(self, packed: Tensor) -> list[Tensor]:
         """The numbers of each group, `(..., its columns' sizes)`."""
-        return torch.split(self._permuted(packed, self._order, self._back), self._sizes, dim=-1)
+        runs = torch.split(packed, self._run_sizes, dim=-1)
+        return [_joined([runs[i] for i in own]) for own in self._runs_of]
 
     def together(self, parts: Sequence[Tensor]) -> Tensor:
-        """The numbers of the columns in their own order, `(..., total)`."""
-        return self._permuted(torch.cat(list(parts), dim=-1), self._back, self._order)
-
-    def _permuted(self, numbers: Tensor, order: Tensor, back: Tensor) -> Tensor:
-        if self._stay:
-            return numbers
-        device = numbers.device
-        return _Permuted.apply(numbers, order.to(device), back.to(device))  # type: ignore[no-any-return, no-untyped-call]
+        """The numbers of all columns in their own order, `(..., total)`."""
+        runs: dict[int, Tensor] = {}
+        for part, own in zip(parts, self._runs_of, strict=True):
+            runs |= zip(own, torch.split(part, [self._run_sizes[i] for i in own], dim=-1), strict=True)
+        return _joined([runs[i] for i in range(len(runs))])
 
 
-class _Permuted(torch.autograd.Function):
-    """`index_select` with a permutation: so its gradient is one too, not a sum into zeros."""
-
-    @staticmethod
-    def forward(ctx: Any, numbers: Tensor, order: Tensor, back: Tensor) -> Tensor:
-        ctx.order, ctx.back = order, back
-        return numbers.index_select(-1, order)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        return _Permuted.apply(grad, ctx.back, ctx.order), None, None  # type: ignore[no-untyped-call]
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)

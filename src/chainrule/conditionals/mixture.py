@@ -10,7 +10,13 @@ from torch import Tensor
 
 from chainrule.arguments import whole_number
 from chainrule.conditionals.base import Conditional
-from chainrule.conditionals.scales import MIN_SCALE, checked_min_scale, open_uniform, positive_scale
+from chainrule.conditionals.scales import (
+    MIN_SCALE,
+    bounded_code,
+    checked_min_scale,
+    open_uniform,
+    positive_scale,
+)
 from chainrule.errors import ChainruleError
 
 __all__ = ["LocationScaleMixture", "checked_components", "pick_component", "spread_offsets"]
@@ -97,7 +103,7 @@ class LocationScaleMixture(Conditional):
     def log_prob(self, params: Tensor, value: Tensor) -> Tensor:
         """log sum_k w_k f(z_k) / s_k, with z_k = (x - m_k) / s_k, by log-sum-exp; nats, `(...)`."""
         # One split, not a slice for each part: their gradients then need no tensors of zeros.
-        *logits, locations, log_scales = params[..., : self.num_params].split(self.components, dim=-1)
+        *logits, locations, log_scales = torch.split(params[..., : self.num_params], self.components, dim=-1)
         scales = positive_scale(log_scales, self.min_scale)
         z = (value[..., None] - (locations + self.offsets.to(params))) / scales
         if self.equal_weights:
@@ -151,6 +157,10 @@ class LocationScaleMixture(Conditional):
             too_low = self.cdf(params, middle) < probability
             low, high = torch.where(too_low, middle, low), torch.where(too_low, high, middle)
         return high
+
+    def encode(self, value: Tensor) -> Tensor:
+        """The value itself, logarithmic beyond +-5 (`bounded_code`), `(..., 1)`."""
+        return bounded_code(value)
 
     def in_support(self, value: Tensor) -> Tensor:
         """True for every finite number."""

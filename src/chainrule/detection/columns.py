@@ -26,6 +26,8 @@ KEPT_ROWS = 20_000
 _ROUNDING = 1e-6
 #: A column whose surprise hardly varies is measured in whole nats, not in its own tiny spread.
 _LEAST_SPREAD = 1.0
+#: Below this, p-values of columns count as equal: their ranks hang on a few calibration rows.
+_RARE = 0.01
 #: A column is named as a reason if its own p-value is at most this; the oddest one always is.
 _ODD = 0.05
 
@@ -112,8 +114,9 @@ class ColumnCalibration:
     def oddest(self, column_scores: Any, count: int = 3) -> list[tuple[ColumnSurprise, ...]]:
         """For each row its oddest columns, oddest first: at least one, at most `count`.
 
-        Ordered by p-value, and by standardised surprise where those tie (beyond the calibration
-        rows they all do). Columns after the first are named only if their p-value is at most 0.05.
+        Ordered by p-value, and by standardised surprise where those tie, as all up to 0.01 do: out
+        there a rank says little, and the distance how much. Columns after the first are named only if
+        their p-value is at most 0.05.
         """
         scores = as_column_scores(column_scores, None, self.names)
         p, distance = self.p_values(scores), self.standardised(scores)
@@ -129,7 +132,8 @@ class ColumnCalibration:
         return [[self.names[column] for column in columns] for columns in _kept(*ranked)]
 
     def _ranked(self, p: Floats, distance: Floats, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        order = np.lexsort((-distance, p))[:, :count]  # along the last axis; ties in column order
+        # Along the last axis; ties in column order.
+        order = np.lexsort((-distance, np.maximum(p, _RARE)))[:, :count]
         is_odd = np.take_along_axis(p, order, axis=1) <= _ODD
         is_odd[:, 0] = True
         return order, is_odd

@@ -1,6 +1,6 @@
 """Result files that grow chunk by chunk, and appear under their name only when whole.
 
-CSV, JSON lines and Parquet hold the same columns: row, id (where rows have one), log_prob, p_value,
+CSV, JSON lines and Parquet hold the same columns: row, id (where rows have one), score, p_value,
 alarm, odd_columns (where columns are judged; filled for alarms). Infinity is `-inf` in CSV, and null
 in JSON lines, since JSON has no word for it.
 """
@@ -201,7 +201,7 @@ class _Parquet:
         types = {
             "row": pyarrow.int64(),
             "id": pyarrow.string(),
-            "log_prob": pyarrow.float64(),
+            "score": pyarrow.float64(),
             "p_value": pyarrow.float64(),
             "alarm": pyarrow.bool_(),
             "odd_columns": pyarrow.string(),
@@ -213,7 +213,7 @@ class _Parquet:
         fields = {
             "row": np.arange(rows.first, rows.first + len(rows.scores)),
             "id": list(rows.ids or ()),
-            "log_prob": rows.scores,
+            "score": rows.scores,
             "p_value": rows.p_values,
             "alarm": rows.alarms,
         }
@@ -242,7 +242,7 @@ def _names(with_ids: bool, with_columns: bool) -> list[str]:
     return [
         "row",
         *(["id"] if with_ids else []),
-        "log_prob",
+        "score",
         "p_value",
         "alarm",
         *(["odd_columns"] if with_columns else []),

@@ -4,13 +4,16 @@ A unit numbered m is final once the first m variables are known. With the units 
 known after t variables is a leading part of every layer. So each step computes a few new units from
 leading slices. The slices are cut in two: what was known when the current block of variables began has
 been added for the whole block by one large product, and only the rest is added step by step.
+
+Inside, numbers stand in rows and examples in columns, so that the few units of a step lie together in
+memory however many examples there are.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -72,11 +75,12 @@ class MaskedStepper:
         self.input_columns, self.output_columns, self.layers = inputs, outputs, layers
         self.batch_size, self.num_variables = len(output_start), len(inputs.sizes)
         self.output_weight, self.direct_weight = output_weight, direct_weight
-        self.output_start = output_start
         self.encode, self.activate, self.residual = encode, activate, residual
+        self.starts = [layer.start.T for layer in layers]
+        self.output_start = output_start.T
         self.values = output_start.new_zeros(self.batch_size, self.num_variables)
-        self.inputs = output_start.new_zeros(self.batch_size, inputs.total)
-        self.hidden = [torch.empty_like(layer.start) for layer in layers]
+        self.inputs = output_start.new_zeros(inputs.total, self.batch_size)
+        self.hidden = [output_start.new_empty(start.shape) for start in self.starts]
         self.final = [_final_units(layer.degrees, self.num_variables) for layer in layers]
         self.position = 0
 
@@ -85,7 +89,7 @@ class MaskedStepper:
         t = self.position
         reads, writes = self.input_columns.starts, self.output_columns.starts
         if previous_value is not None:
-            self.inputs[:, reads[t - 1] : reads[t]] = self.encode(previous_value[:, None], t - 1)
+            self.inputs[reads[t - 1] : reads[t]] = self.encode(previous_value[:, None], t - 1).T
         if t % _BLOCK == 0:
             self._begin_block()
         below, old, now = self.inputs, reads[self.block], reads[t]
@@ -93,40 +97,41 @@ class MaskedStepper:
             final = self.final[index]
             first, last, offset = final[t], final[t + 1], final[self.block]
             if last > first:
-                z = self.pending[index][:, first - offset : last - offset]
-                if now > old:
-                    z = torch.addmm(z, below[:, old:now], layer.weight[first:last, old:now].T)
-                skip = below[:, first:last] if self.residual and index else None
-                self.hidden[index][:, first:last] = self.activate(z, skip)
+                z = self.pending[index][first - offset : last - offset]
+                if now > old:  # in place: what was pending is not asked for again
+                    z.addmm_(layer.weight[first:last, old:now], below[old:now])
+                skip = below[first:last] if self.residual and index else None
+                self.hidden[index][first:last] = self.activate(z, skip)
             below, old, now = self.hidden[index], offset, last
         outputs, offset = slice(writes[t], writes[t + 1]), writes[self.block]
-        params = self.pending_params[:, writes[t] - offset : writes[t + 1] - offset]
+        params = self.pending_params[writes[t] - offset : writes[t + 1] - offset]
         if self.layers and now > old:
-            params = torch.addmm(params, below[:, old:now], self.output_weight[outputs, old:now].T)
+            params.addmm_(self.output_weight[outputs, old:now], below[old:now])
         if self.direct_weight is not None and t > self.block:
             recent = slice(reads[self.block], reads[t])
-            params = torch.addmm(params, self.inputs[:, recent], self.direct_weight[outputs, recent].T)
+            params.addmm_(self.direct_weight[outputs, recent], self.inputs[recent])
         self.position += 1
-        return self.output_columns.widen(params)
+        return self.output_columns.widen(params.T)
 
     def select_rows(self, rows: Tensor) -> MaskedStepper:
         """The stepper of a batch made of these rows of the batch, indices `(k,)`, where this one stands."""
         chosen = copy.copy(self)
         chosen.batch_size = len(rows)
-        chosen.layers = [replace(layer, start=layer.start[rows]) for layer in self.layers]
-        chosen.output_start = self.output_start[rows]
-        chosen.values, chosen.inputs = self.values[rows], self.inputs[rows]
-        chosen.hidden = [hidden[rows] for hidden in self.hidden]
+        chosen.starts = [start[:, rows] for start in self.starts]
+        chosen.output_start = self.output_start[:, rows]
+        chosen.values, chosen.inputs = self.values[rows], self.inputs[:, rows]
+        chosen.hidden = [hidden[:, rows] for hidden in self.hidden]
         if self.position:  # the first step makes what is pending
-            chosen.pending = [pending[rows] for pending in self.pending]
-            chosen.pending_params = self.pending_params[rows]
+            chosen.pending = [pending[:, rows] for pending in self.pending]
+            chosen.pending_params = self.pending_params[:, rows]
         return chosen
 
-    def settle_block(self, draw: Draw) -> Tensor:
+    def settle_block(self, draw: Draw, same: Callable[[Tensor, Tensor], bool] = torch.equal) -> Tensor:
         """Draw the values of the next block of variables together; returns them, `(batch, block)`.
 
         - `draw`: from the parameters `(batch, block, width)` of variables `first..last - 1` to their
           values, deterministically: `draw(params, first, last)`. Discrete values only: they settle.
+        - `same`: whether two tensors hold the same values; NaN never equals itself under `torch.equal`.
 
         The values are the fixed point of drawing all of them from what the guess before implies. One by
         one they become the values that steps would give, and then stay; a few sweeps over small
@@ -139,13 +144,14 @@ class MaskedStepper:
         outputs = self.output_columns.pick(range(first, last))
         values = self.values[:, first:last]
         while True:
-            inputs = self.encode(values, first)
-            updated = draw(outputs.unpack(self._params_within(weights, inputs, first, last)), first, last)
-            if torch.equal(updated, values):
+            inputs = self.encode(values, first).T
+            params = self._params_within(weights, inputs, first, last).T
+            updated = draw(outputs.unpack(params), first, last)
+            if same(updated, values):
                 break
             values = updated
         self.values[:, first:last] = values
-        self.inputs[:, self.input_columns.starts[first] : self.input_columns.starts[last]] = inputs
+        self.inputs[self.input_columns.starts[first] : self.input_columns.starts[last]] = inputs
         self.position = last
         return values
 
@@ -174,16 +180,16 @@ class MaskedStepper:
         return [*weights, torch.cat(into_outputs, dim=1)]
 
     def _params_within(self, weights: list[Tensor], inputs: Tensor, first: int, last: int) -> Tensor:
-        """Parameters of a block's variables, flat, if they were read as `inputs`."""
+        """Parameters of a block's variables, `(numbers, batch)`, if they were read as `inputs`."""
         below = inputs
         for index, (pending, final) in enumerate(zip(self.pending, self.final, strict=True)):
-            z = torch.addmm(pending, below, weights[index].T)
+            z = torch.addmm(pending, weights[index], below)
             below = self.activate(z, below if self.residual and index else None)
-            self.hidden[index][:, final[first] : final[last]] = below
+            self.hidden[index][final[first] : final[last]] = below
         heard = [below] if self.layers else []
         if self.direct_weight is not None:
             heard.append(inputs)
-        return torch.addmm(self.pending_params, torch.cat(heard, dim=1), weights[-1].T)
+        return torch.addmm(self.pending_params, weights[-1], torch.cat(heard))
 
     def _begin_block(self) -> None:
         """Add what is known by now to every unit and output of the coming block."""
@@ -192,22 +198,19 @@ class MaskedStepper:
         read = self.input_columns.starts[t]
         self.pending = []
         below, known = self.inputs, read
-        for layer, hidden, final in zip(self.layers, self.hidden, self.final, strict=True):
+        for layer, start, hidden, final in zip(
+            self.layers, self.starts, self.hidden, self.final, strict=True
+        ):
             units = slice(final[t], final[end])
-            self.pending.append(
-                torch.addmm(layer.start[:, units], below[:, :known], layer.weight[units, :known].T)
-            )
+            self.pending.append(torch.addmm(start[units], layer.weight[units, :known], below[:known]))
             below, known = hidden, final[t]
         outputs = slice(self.output_columns.starts[t], self.output_columns.starts[end])
-        self.pending_params = self.output_start[:, outputs]
+        params = self.output_start[outputs]
         if self.layers:
-            self.pending_params = torch.addmm(
-                self.pending_params, below[:, :known], self.output_weight[outputs, :known].T
-            )
+            params = torch.addmm(params, self.output_weight[outputs, :known], below[:known])
         if self.direct_weight is not None:
-            self.pending_params = torch.addmm(
-                self.pending_params, self.inputs[:, :read], self.direct_weight[outputs, :read].T
-            )
+            params = torch.addmm(params, self.direct_weight[outputs, :read], self.inputs[:read])
+        self.pending_params = params
 
 
 def _final_units(degrees: Tensor, num_variables: int) -> list[int]:

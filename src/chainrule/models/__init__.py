@@ -8,9 +8,11 @@ from chainrule.models.chow_liu import ChowLiuTree
 from chainrule.models.deep_nade import DeepNADE
 from chainrule.models.ensemble import Ensemble
 from chainrule.models.fvsbn import FVSBN
+from chainrule.models.gated_pixelcnn import GatedPixelCNN
 from chainrule.models.independent import Independent
 from chainrule.models.made import MADE
 from chainrule.models.nade import NADE
+from chainrule.models.pixelcnn import PixelCNN
 
 __all__ = [
     "FVSBN",
@@ -21,7 +23,9 @@ __all__ = [
     "ChowLiuTree",
     "DeepNADE",
     "Ensemble",
+    "GatedPixelCNN",
     "Independent",
+    "PixelCNN",
 ]
 
 #: Every model by the name that the command line uses.
@@ -33,6 +37,8 @@ MODELS: dict[str, type[LikelihoodModel]] = {
     "nade": NADE,
     "deep-nade": DeepNADE,
     "made": MADE,
+    "pixelcnn": PixelCNN,
+    "gated-pixelcnn": GatedPixelCNN,
     "ensemble": Ensemble,
 }
 

@@ -128,7 +128,7 @@ class FVSBN(AutoregressiveModel):
                 params = torch.addmm(known, encoded, within)
                 params = params.view(len(noise), last - first, self.outputs.width)
                 updated = self.conditional.sample(params, uniform, temperature)
-                if torch.equal(updated, values):
+                if self.conditional.same(updated, values):
                     break
                 values = updated
             sequence[:, first:last], inputs[:, read] = values, encoded

@@ -220,7 +220,7 @@ class MADE(AutoregressiveModel):
             return conditional.sample(params, noise[:, first:last], temperature)
 
         while state.position < self.num_variables:
-            state.settle_block(draw)
+            state.settle_block(draw, self.conditional.same)
         return self.from_sequence(state.values), None
 
     def _numbers_in_order(self, columns: Columns) -> Tensor | None:

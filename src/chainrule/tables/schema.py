@@ -116,7 +116,7 @@ class TableSchema(BaseModel):
         with_slopes: bool,
         allow_holes: bool,
     ) -> tuple[Array, Array]:
-        where = self._located(frame)
+        where = self.places(frame)
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ChainruleError(f"dtype={dtype!r}; expected float32 or float64")
         values: Array = np.empty((len(frame), len(self.columns)), dtype=dtype)
@@ -130,12 +130,32 @@ class TableSchema(BaseModel):
                 x = x + (jitter.random(len(x)) - 0.5) * column.step
             if with_slopes and column.density is not None:
                 values[:, place], slope = column.density.forward_with_log_slope(x)
-                slopes[:, place] = (
-                    np.where(np.isnan(x), 0, slope) if column.missing or allow_holes else slope
-                )
+                slopes[:, place] = np.where(np.isnan(x), 0, slope) if column.missing or allow_holes else slope
             else:
                 values[:, place] = column.to_model(x)
         return values, slopes
+
+    def places(self, frame: DataFrame) -> list[int]:
+        """The place of each of the schema's columns in a table, by name.
+
+        Raises `ChainruleError` for columns that are not there, or there twice.
+        """
+        found = getattr(frame, "columns", None)
+        if found is None:
+            raise ChainruleError(f"expected a pandas DataFrame, not {type(frame).__name__}")
+        places: dict[str, list[int]] = {}
+        for place, name in enumerate(found):
+            places.setdefault(str(name), []).append(place)
+        absent = [str(name) for name in self.names if str(name) not in places]
+        if absent:
+            raise ChainruleError(_absent(absent, [n for n in places if n not in set(map(str, self.names))]))
+        for name in self.names:
+            if len(places[str(name)]) > 1:
+                raise ChainruleError(
+                    f"the table has {len(places[str(name)])} columns named {str(name)!r}; "
+                    "rename or drop all but one"
+                )
+        return [places[str(name)][0] for name in self.names]
 
     def tensor(self, frame: DataFrame, *, jitter: np.random.Generator | None = None) -> Tensor:
         """`encode` as a float32 tensor, `(rows, D)`."""
@@ -258,25 +278,6 @@ class TableSchema(BaseModel):
 
     # ---------------------------------------------------------------- checks
 
-    def _located(self, frame: DataFrame) -> list[int]:
-        """The place of each of our columns in the frame."""
-        found = getattr(frame, "columns", None)
-        if found is None:
-            raise ChainruleError(f"expected a pandas DataFrame, not {type(frame).__name__}")
-        places: dict[str, list[int]] = {}
-        for place, name in enumerate(found):
-            places.setdefault(str(name), []).append(place)
-        absent = [str(name) for name in self.names if str(name) not in places]
-        if absent:
-            raise ChainruleError(_absent(absent, [n for n in places if n not in set(map(str, self.names))]))
-        for name in self.names:
-            if len(places[str(name)]) > 1:
-                raise ChainruleError(
-                    f"the table has {len(places[str(name)])} columns named {str(name)!r}; "
-                    "rename or drop all but one"
-                )
-        return [places[str(name)][0] for name in self.names]
-
     def _checked_values(self, values: Any) -> Array:
         array = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
         if array.ndim != 2 or array.shape[1] != len(self.columns) or array.dtype.kind not in "biuf":
@@ -299,7 +300,7 @@ def _refuse_holes(x: Array, series: Any, name: str | int) -> None:
         series,
         name,
         "missing, but the schema has no holes there (missing: false): fill it in, drop the row, or infer "
-        "the schema with missing='always'",
+        "the schema with missing='always' (--allow-missing)",
     )
 
 

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from chainrule.tabular.fitting import TABLE_MODELS, fit_table
+from chainrule.tabular.fitting import ROBUST, TABLE_MODELS, fit_table
 from chainrule.tabular.model import TableModel
 
-__all__ = ["TABLE_MODELS", "TableModel", "fit_table"]
+__all__ = ["ROBUST", "TABLE_MODELS", "TableModel", "fit_table"]

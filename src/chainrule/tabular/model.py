@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -17,13 +18,15 @@ from chainrule.likelihood import LikelihoodModel
 from chainrule.loading import load
 from chainrule.model import AutoregressiveModel
 from chainrule.models import Independent
+from chainrule.sampling import FillMethod
 from chainrule.tables import TableSchema
+from chainrule.tabular.filling import fill_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-__all__ = ["DEPENDENCE", "MARGINALS", "TableModel"]
+__all__ = ["DEPENDENCE", "MARGINALS", "TableModel", "remove_marginals"]
 
 #: Folder of the model of single columns, within that of the table's model.
 MARGINALS = "marginals"
@@ -32,7 +35,7 @@ MARGINALS = "marginals"
 DEPENDENCE = 0.5
 
 #: Rows that go through a model together: enough to be quick, few enough to be small.
-_ROWS = 8192
+_ROWS = 4096
 
 
 class TableModel:
@@ -43,7 +46,9 @@ class TableModel:
     - `marginals`: a model of every column on its own, or None; anomaly scores need it.
 
     A row's result depends on that row alone, never on the others that come with it. Log-densities are in
-    nats; those of numeric columns in the column's own units, so they may be above 0.
+    nats; those of numeric columns in the column's own units, so they may be above 0. However absurd a
+    number is (1e300), results are finite or -inf, never NaN: the columns after it read it as at most 1000
+    units of the model's scale from 0, and the density of the number itself is taken where it is.
     """
 
     def __init__(
@@ -123,8 +128,8 @@ class TableModel:
     def _marginals(self) -> AutoregressiveModel:
         if self.marginals is None:
             raise ChainruleError(
-                "this model was saved without its marginals, which anomaly scores with dependence below 1 "
-                "need: fit it again with fit_table, or use dependence=1."
+                "this model has no marginals (or was saved without), which anomaly scores with dependence "
+                "below 1 need: fit it again with fit_table(..., marginals=True), or use dependence=1."
             )
         return self.marginals
 
@@ -151,6 +156,38 @@ class TableModel:
             parts.append(self.schema.decode(values))
         return pd.concat(parts, ignore_index=True)
 
+    def fill(
+        self,
+        frame: DataFrame,
+        *,
+        seed: int | None = None,
+        num_particles: int = 128,
+        method: FillMethod = "auto",
+        return_info: bool = False,
+    ) -> Any:
+        """The table with its holes (NaN, None) filled in, from p(unknown cells | known cells, no holes).
+
+        Every hole gets a value, also in columns where missing is a state of its own, and in columns that
+        had no holes before: that its value exists is part of what is known. Where the model takes a cell for
+        one of the categories it does not know, it says "(other)".
+
+        - `frame`: the schema's columns, by name; other columns, the index and all known cells come back as
+          they are, in their dtypes. Where a dtype cannot hold what was drawn (2.5 among whole numbers,
+          "(other)" among numbers or in a categorical) it becomes the next wider one.
+        - `seed`: the same seed gives the same values; a row depends on it, its own place, and itself.
+        - `num_particles`, `method`: as in `LikelihoodModel.fill`, which says when filling is exact.
+        - `return_info`: also return a `FillInfo` with the log-density of what is known of each row, in nats
+          and the columns' units, and the effective number of particles.
+
+        These are draws, not best guesses: their spread is that of the truth, so several fillings of a
+        table with different seeds are multiple imputations. Warns where the particles were too few; raises
+        `ChainruleError` for columns that are not there and values that cannot be.
+        """
+        filled, info = fill_table(
+            self.schema, self.model, frame, seed=seed, num_particles=num_particles, method=method
+        )
+        return (filled, info) if return_info else filled
+
     def double(self) -> Self:
         """The same in float64: about twice as slow, and rows agree to the last digits in any batch."""
         self.model.double()
@@ -170,6 +207,8 @@ class TableModel:
         self.schema.save(folder)
         if self.marginals is not None:
             self.marginals.save_pretrained(Path(folder) / MARGINALS, overwrite=True)
+        else:
+            remove_marginals(folder)
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:
@@ -188,8 +227,14 @@ class TableModel:
 
     def _encoded(self, frame: DataFrame) -> Iterator[tuple[Tensor, NDArray[Any]]]:
         """What the model sees of a table, some rows at a time, with the log-slopes of every cell."""
+        self.schema.places(frame)  # whatever is no such table is refused even if it is empty
         for start in range(0, len(frame), _ROWS):
             part = frame.iloc[start : start + _ROWS]
             values, slopes = self.schema.encode_with_log_jacobian(part)
             with torch.no_grad():
                 yield torch.from_numpy(values), slopes
+
+
+def remove_marginals(folder: str | PathLike[str]) -> None:
+    """Delete those that an earlier model left in a folder; the model there now has none."""
+    shutil.rmtree(Path(folder) / MARGINALS, ignore_errors=True)

@@ -57,9 +57,10 @@ def check_model(model: LikelihoodModel, **options: Unpack[Options]) -> Conforman
 
     What it cannot prove: it looks at random parameters, at some inputs and at this one event shape. A
     leak that opens only for rare values, an error that needs other sizes or a GPU, or a loss of digits
-    in float32 can pass. Models of few variables are enumerated (`PropertyResult.detail` says where);
-    for larger ones normalisation follows from causality and the conditionals that were looked at. So
-    check a small model of each kind you use, in every ordering and with every option.
+    in float32 can pass. Models of few variables are enumerated or, where up to two are continuous,
+    integrated over (`PropertyResult.detail` says where); for larger ones normalisation follows from
+    causality and the conditionals that were looked at. So check a small model of each kind you use, in
+    every ordering and with every option.
 
     Raises `ConformanceError` at the first property that fails, naming it, what was seen, and where a
     model raised an error of its own, the method and line it came from.

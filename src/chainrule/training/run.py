@@ -44,6 +44,10 @@ __all__ = ["Run"]
 
 METRICS_NAME = "metrics.jsonl"
 CHECKPOINTS_NAME = "checkpoints"
+#: What a run of a table has beside: its schema, its detector, and the model of single columns. Left behind,
+#: they would be taken for those of the run that follows.
+_OF_TABLES = ("schema.json", "detector.json", "detector.safetensors")
+_MARGINALS_NAME = "marginals"
 
 
 class Run:
@@ -213,13 +217,25 @@ class Run:
         write_together(files)
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append a line to `metrics.jsonl`."""
+        """Append a line to `metrics.jsonl`; it may not outlive a power cut before `secure_metrics`."""
+        self._append_metrics((json.dumps(record) + "\n").encode(), secure=False)
+
+    def secure_metrics(self) -> None:
+        """Wait until all lines so far are on the disk: before anything that counts on them.
+
+        Not after every line, since that takes longer than a short epoch.
+        """
+        if (self.folder / METRICS_NAME).exists():
+            self._append_metrics(b"", secure=True)
+
+    def _append_metrics(self, lines: bytes, *, secure: bool) -> None:
         path = self.folder / METRICS_NAME
         try:
             with open(path, "ab") as file:
-                file.write((json.dumps(record) + "\n").encode())
+                file.write(lines)
                 file.flush()
-                os.fsync(file.fileno())
+                if secure:
+                    os.fsync(file.fileno())
         except OSError as error:
             raise ChainruleError(f"{path} could not be written ({error.strerror or error}).") from None
 
@@ -231,6 +247,7 @@ class Run:
 
     def finish(self) -> None:
         """Mark the run as finished."""
+        self.secure_metrics()
         self.config["finished"] = True
         write_json(self.folder / CONFIG_NAME, self.config)
 
@@ -252,12 +269,18 @@ def _remove_run(folder: Path) -> None:
         )
     remove_checkpoints(folder / CHECKPOINTS_NAME)
     remove_partials(folder)
+    marginals = folder / _MARGINALS_NAME
+    if marginals.is_dir() and _is_run(marginals):
+        _remove_run(marginals)
+        if not any(marginals.iterdir()):
+            marginals.rmdir()
     # The configuration last: without it, what is left would not be known for a run.
     for path in (
         folder / METRICS_NAME,
         *folder.glob("samples.*"),
         folder / "learning_curve.png",
         folder / "conditionals.png",
+        *(folder / name for name in _OF_TABLES),
         folder / WEIGHTS_NAME,
         folder / CONFIG_NAME,
     ):

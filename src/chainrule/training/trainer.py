@@ -257,6 +257,7 @@ class Trainer:
             for index, parameter in enumerate(self.parameters):
                 for key, value in self.optimizer.state[parameter].items():
                     tensors[f"optimizer.{index}.{key}"] = value
+            self.run.secure_metrics()  # the checkpoint says how many lines there are
             checkpoint = Checkpoint(self.at.step, asdict(self.at), tensors, self.run.identity)
             write_checkpoint(self.run.checkpoints, checkpoint)
         self.checkpointed = time.monotonic()

@@ -1,0 +1,154 @@
+"""Sampling images from convolutional models: incremental against a full parallel pass per variable.
+
+    python benchmarks/sampling_images.py [--batch 64] [--repeats 3] [--threads 2] [--naive-passes 784] [NAME ...]
+
+One run, float32. For each model the time of one parallel likelihood pass over the batch, of an incremental
+sample of the batch (the two take turns), and of the plain sampler that makes a full pass for every
+variable. `--naive-passes K` stops the plain sampler after K variables and projects its time, marked ~.
+
+Whether the samples are the same is decided by one pass: a sample is what the plain sampler gives for its
+noise exactly if drawing every variable from the conditionals at the sample gives the sample again. "differ"
+counts the variables where that is not so. Networks have random weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from machine import write
+from torch import Tensor
+
+from chainrule.conditionals import Categorical
+from chainrule.model import AutoregressiveModel
+from chainrule.models import GatedPixelCNN, PixelCNN
+
+BINARY, COLOUR = (1, 28, 28), (3, 32, 32)
+
+#: Every row of the table: what makes the model.
+MODELS: dict[str, Callable[[], AutoregressiveModel]] = {
+    "gated-pixelcnn": lambda: GatedPixelCNN(BINARY, features=128, num_layers=10, kernel_size=3, head=(128,)),
+    "gated-pixelcnn-small": lambda: GatedPixelCNN(
+        BINARY, features=32, num_layers=5, kernel_size=3, head=(32,)
+    ),
+    "pixelcnn": lambda: PixelCNN(BINARY, features=128, head=(32, 32)),
+    "gated-pixelcnn-colour": lambda: GatedPixelCNN(
+        COLOUR, features=126, num_layers=10, kernel_size=3, head=(126,), conditional=Categorical(256)
+    ),
+    "pixelcnn-colour": lambda: PixelCNN(COLOUR, conditional=Categorical(256)),
+}
+
+
+def naive_seconds(model: AutoregressiveModel, noise: Tensor, passes: int) -> float:
+    """Time of the plain sampler, from its first `passes` variables."""
+    sequence = noise.new_zeros(noise.shape[:2])
+    start = time.perf_counter()
+    for position in range(passes):
+        params = model.to_sequence(model(model.from_sequence(sequence)))[:, position]
+        sequence[:, position] = model.conditional_at(position).sample(params, noise[:, position])
+    return (time.perf_counter() - start) * model.num_variables / passes
+
+
+def variables_that_differ(model: AutoregressiveModel, x: Tensor, noise: Tensor) -> int:
+    """Variables that the plain sampler would have drawn differently at some point."""
+    params = model.to_sequence(model(x))
+    again = model.conditional_over(0, model.num_variables).sample(params, noise)
+    return int((again != model.to_sequence(x)).sum())
+
+
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - start
+
+
+@torch.no_grad()
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One row of the table."""
+    model = MODELS[name]().eval()
+    generator = torch.Generator().manual_seed(0)
+    n = model.num_variables
+    noise = torch.rand(options.batch, n, model.conditional.num_noise, generator=generator)
+    x = model.sample(noise=noise)
+    passes, samples = [], []
+    for _ in range(options.repeats):
+        passes.append(timed(lambda: model.log_prob(x))[1])
+        samples.append(timed(lambda: model.sample(noise=noise))[1])
+    one_pass, incremental = statistics.median(passes), statistics.median(samples)
+    naive_passes = min(options.naive_passes or n, n)
+    naive = naive_seconds(model, noise, naive_passes)
+    return {
+        "model": name,
+        "parameters": model.num_parameters,
+        "multiply_adds": model.multiply_adds,
+        "event_shape": list(model.event_shape),
+        "batch": options.batch,
+        "one_pass_s": one_pass,
+        "incremental_s": incremental,
+        "naive_s": naive,
+        "naive_passes_run": naive_passes,
+        "times_faster_than_naive": naive / incremental,
+        "over_one_pass": incremental / one_pass,
+        "variables_that_differ": variables_that_differ(model, x, noise),
+        "cache_mebibytes": cache_mebibytes(model, options.batch),
+    }
+
+
+def cache_mebibytes(model: AutoregressiveModel, batch: int) -> float:
+    """What incremental sampling keeps between two variables, after the first."""
+    state = model.init_state(batch)
+    model.step(state, None)
+    return state.num_bytes / 2**20
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as Markdown."""
+    shape = " x ".join(map(str, row["event_shape"]))
+    projected = "~" if row["naive_passes_run"] < torch.Size(row["event_shape"]).numel() else ""
+    return (
+        f"| {row['model']} | {shape} | {row['parameters']:,} | {row['one_pass_s']:.2f} s "
+        f"| {row['incremental_s']:.2f} s | {projected}{row['naive_s']:.0f} s "
+        f"| **{row['times_faster_than_naive']:,.0f}** | {row['over_one_pass']:.2f} "
+        f"| {row['variables_that_differ']} | {row['cache_mebibytes']:.1f} MiB |"
+    )
+
+
+def table(rows: list[dict[str, Any]], batch: int) -> str:
+    """The rows as Markdown."""
+    head = [
+        f"Time to sample {batch} images.",
+        "",
+        "| model | image | parameters | one pass | incremental | naive | times faster | over one pass "
+        "| differ | caches |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    return "\n".join([*head, *map(line, rows)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MODELS)}; all by default")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--naive-passes", type=int, default=0, help="0: all of them, which takes long")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    rows = []
+    for name in options.names or MODELS:
+        rows.append(measure(name, options))
+        print(line(rows[-1]), flush=True)
+    path = write(f"sampling-images-batch{options.batch}", rows)
+    path.with_suffix(".md").write_text(table(rows, options.batch) + "\n", encoding="utf-8")
+    print(f"\n{table(rows, options.batch)}\n\nwritten to {path} and .md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""`chainrule detect fit`: a model of a table, and an alarm threshold from rows that it never saw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chainrule.cli.detect_options import (
+    LabelOption,
+    LevelOption,
+    MeanSdOption,
+    NormalOption,
+    PercentileOption,
+    TableArgument,
+    chosen_rule,
+)
+from chainrule.cli.detect_show import report_json, show_fit
+from chainrule.cli.names import complete_table_model
+from chainrule.cli.options import AsJson, Overwrite
+from chainrule.cli.output import print_json, say
+from chainrule.cli.setting_values import parse_settings
+from chainrule.cli.table_rows import spread_places
+from chainrule.errors import ChainruleError
+
+if TYPE_CHECKING:
+    from chainrule.cli.detect_labels import LabelReport
+    from chainrule.cli.table_plan import Parts, TablePlan
+    from chainrule.detection import Detector, Rule
+    from chainrule.tables import TableSchema
+    from chainrule.tabular import TableModel
+
+__all__ = ["fit"]
+
+_DEPENDENCE = 0.5
+#: Anomalies left out of fitting that are scored for the report, spread evenly over all of them.
+_REPORTED = 20_000
+#: Rows that the surprise of single columns is calibrated on.
+_CALIBRATED_COLUMNS = 20_000
+
+
+def fit(
+    table: TableArgument = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="The run folder to make.", show_default=False)
+    ] = None,
+    label: LabelOption = None,
+    normal: NormalOption = None,
+    normal_only: Annotated[
+        str | None,
+        typer.Option(
+            "--normal-only",
+            metavar="LABEL",
+            help="Fit and calibrate on the rows with this label alone; else on all rows as they are.",
+            show_default=False,
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--drop", metavar="COLUMN", help="Leave a column out. May be repeated.", show_default=False
+        ),
+    ] = None,
+    level: LevelOption = None,
+    percentile: PercentileOption = None,
+    mean_sd: MeanSdOption = None,
+    model: Annotated[
+        str, typer.Option("--model", help="A model of tables.", autocompletion=complete_table_model)
+    ] = "made",
+    dependence: Annotated[
+        float,
+        typer.Option(
+            "--dependence",
+            help="How much of the dependence between columns a score counts, 0 to 1; 1 is log p(row).",
+        ),
+    ] = _DEPENDENCE,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Updates of training; 1500 if not said.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the model or of training, as for `chainrule train`. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    calibration: Annotated[
+        float | None,
+        typer.Option(
+            "--calibration",
+            metavar="SHARE",
+            help="Share of the rows kept back to calibrate on; 0.2 or what the level needs, if not said.",
+            show_default=False,
+        ),
+    ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            "--schema",
+            metavar="FILE",
+            help="What the columns are: an edited schema.json.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing", help="Accept empty cells later in columns that have none now: odd, no error."
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of everything random.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; it knows its table and options.")
+    ] = False,
+    overwrite: Overwrite = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a model to a table and calibrate a threshold on rows that it never saw.
+
+    The run folder then holds the model, schema.json (what every column is; edit a copy and pass it with
+    --schema), and the detector. With labels, a report on the rows that were kept back is printed.
+    """
+    from chainrule.cli.table_plan import check_folder, fit_plan, noted_plan, parts_of, planned, schema_of
+
+    if out is None:
+        raise ChainruleError("--out is missing: name the run folder to make, such as --out runs/fraud.")
+    check_folder(out, overwrite=overwrite, resume=resume)
+    rule = chosen_rule(level, percentile, mean_sd)
+    plan = noted_plan(out) if resume else None
+    if plan is None:
+        if table is None:
+            raise ChainruleError(
+                f"{out} holds no run to resume; give TABLE to start one there."
+                if resume
+                else "TABLE is missing: name the file or the catalogue table to fit."
+            )
+        plan = planned(
+            table,
+            "detect",
+            model=model,
+            values=parse_settings(settings or []),
+            steps=steps,
+            label=label,
+            normal=normal_only if normal is None else normal,
+            normal_only=normal_only,
+            drop=tuple(drop or ()),
+            held_out=_share(calibration),
+            seed=seed,
+            schema=None if schema is None else str(Path(schema).absolute()),
+            allow_missing=allow_missing,
+            rule=("conformal", 0.01) if rule is None else (rule.name, rule.value),
+            dependence=_checked_dependence(dependence),
+        )
+    else:
+        plan = _resumed(plan, out, table, rule)
+    parts = parts_of(plan)
+    _check_calibration(plan, parts)
+    columns = schema_of(plan, parts)
+    if not quiet:
+        for notice in columns.notices:
+            say(f"note: {notice}")
+        say(f"fitting {plan.model} to {len(parts.fit.frame):,} rows of {len(columns.columns)} columns")
+    fitted = fit_plan(
+        plan,
+        parts,
+        columns,
+        out,
+        overwrite=overwrite,
+        resume=resume,
+        quiet=quiet,
+        again=f"chainrule detect fit --resume --out {out}",
+    )
+    content = _calibrate(plan, parts, fitted, out, quiet)
+    if as_json:
+        print_json({**content, "report": report_json(content["report"])})
+    else:
+        show_fit(content, fitted.schema)
+
+
+def _share(calibration: float | None) -> float | None:
+    if calibration is not None and not 0 < calibration < 1:
+        raise ChainruleError(f"--calibration {calibration:g}: expected a share between 0 and 1, such as 0.2.")
+    return calibration
+
+
+def _checked_dependence(dependence: float) -> float:
+    if not 0 <= dependence <= 1:
+        raise ChainruleError(f"--dependence {dependence:g}: expected a number from 0 to 1.")
+    return dependence
+
+
+def _resumed(plan: TablePlan, out: Path, table: str | None, rule: Rule | None) -> TablePlan:
+    """The plan of the run, with another rule if one is given now."""
+    if plan.purpose != "detect":
+        raise ChainruleError(
+            f"{out} was begun by `chainrule train`; resume it with `chainrule train --resume --out {out}`."
+        )
+    if table is not None and table != plan.spec and str(Path(table).absolute()) != plan.spec:
+        raise ChainruleError(
+            f"{out} is a run on {plan.spec}, not on {table}; leave TABLE out, or change --out."
+        )
+    return plan if rule is None else replace(plan, rule=(rule.name, rule.value))
+
+
+def _check_calibration(plan: TablePlan, parts: Parts) -> None:
+    """Say before training that the rows are too few for the rule."""
+    import numpy as np
+
+    from chainrule.detection import Rule
+
+    assert plan.rule is not None
+    if not len(parts.held.frame):
+        rows = len(parts.fit.frame)
+        raise ChainruleError(
+            f"{plan.spec} has {rows} row{'' if rows == 1 else 's'} to use, too few to keep some back for "
+            "calibration; give more rows."
+        )
+    Rule(*plan.rule).threshold(np.arange(len(parts.held.frame), dtype=np.float64))
+
+
+def _calibrate(plan: TablePlan, parts: Parts, fitted: TableModel, out: Path, quiet: bool) -> dict[str, Any]:
+    """Fit the detector, save it beside the model, and say everything that came out."""
+    from chainrule.cli.detect_reasons import column_scores
+    from chainrule.cli.detect_rows import usual_values
+    from chainrule.cli.table_runs import weights_digest
+    from chainrule.detection import ColumnCalibration, Detector, Rule
+
+    assert plan.rule is not None
+    assert plan.dependence is not None
+    held = parts.held
+    if not quiet:
+        say(f"calibrating on {len(held.frame):,} other rows")
+    scores = fitted.anomaly_scores(held.frame, dependence=plan.dependence)
+    about = {
+        "table": plan.spec,
+        "dependence": plan.dependence,
+        "label": plan.label,
+        "normal": plan.normal,
+        "weights_sha256": weights_digest(out),
+        "usual": usual_values(held.frame, fitted.schema),
+    }
+    detector = Detector.fit(scores, rule=Rule(*plan.rule))
+    rows = spread_places(len(held.frame), _CALIBRATED_COLUMNS)
+    cells = column_scores(fitted, held.frame.iloc[rows], plan.dependence)
+    names = [str(name) for name in fitted.schema.names]
+    columns = ColumnCalibration.fit(cells, names, len(rows))
+    detector = Detector(detector.calibration, detector.rule, columns, about)
+    detector.save(out)
+    return {
+        "run": str(out),
+        "table": plan.spec,
+        "rows": parts.rows,
+        "fitted_on": len(parts.fit.frame),
+        "calibrated_on": len(held.frame),
+        "normal_only": plan.normal_only,
+        "left_out": 0 if parts.others is None else len(parts.others.frame),
+        "model": plan.model,
+        "parameters": fitted.model.num_parameters,
+        "dependence": plan.dependence,
+        "columns": _columns(fitted.schema),
+        "notices": list(fitted.schema.notices),
+        "rule": {"name": detector.rule.name, "value": detector.rule.value},
+        "rule_text": str(detector.rule),
+        "threshold": detector.threshold,
+        "clean_interval": detector.false_alarm_interval(),
+        "report": _fit_report(plan, parts, fitted, scores, detector),
+    }
+
+
+def _columns(schema: TableSchema) -> list[dict[str, str]]:
+    described = schema.describe().itertuples(index=False, name=None)
+    return [dict(zip(("name", "kind", "values", "as", "holes"), line, strict=True)) for line in described]
+
+
+def _fit_report(
+    plan: TablePlan, parts: Parts, fitted: TableModel, scores: Any, detector: Detector
+) -> LabelReport | str | None:
+    """The report on rows that trained nothing, those left out with them; a line where there is none."""
+    import numpy as np
+
+    from chainrule.cli.detect_labels import label_report
+
+    assert plan.dependence is not None
+    held, others = parts.held, parts.others
+    if held.labels is None:
+        return None
+    labels = held.labels
+    if others is not None and others.labels is not None and len(others.frame):
+        places = spread_places(len(others.frame), _REPORTED)
+        more = fitted.anomaly_scores(others.frame.iloc[places], dependence=plan.dependence)
+        scores, labels = np.concatenate([scores, more]), np.concatenate([labels, others.labels[places]])
+    return label_report(scores, detector.alarms(scores), labels, plan.normal, plan.seed)

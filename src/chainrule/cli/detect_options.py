@@ -1,0 +1,102 @@
+"""Options that `detect fit` and `detect score` share, and the rule that they ask for."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chainrule.cli.names import complete_table
+from chainrule.errors import ChainruleError
+
+if TYPE_CHECKING:
+    from chainrule.detection import Rule
+
+__all__ = [
+    "LabelOption",
+    "LevelOption",
+    "MeanSdOption",
+    "NormalOption",
+    "PercentileOption",
+    "TableArgument",
+    "chosen_rule",
+]
+
+TableArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TABLE",
+        help=".csv, .tsv, .txt (also .gz), .parquet, an .npz of X and y, or a table of `chainrule datasets`.",
+        autocompletion=complete_table,
+        show_default=False,
+    ),
+]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label", metavar="COLUMN", help="The column of labels; no model sees it.", show_default=False
+    ),
+]
+NormalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--normal",
+        metavar="LABEL",
+        help="The label of normal rows, for the report; found out where labels are 0 and 1, or say normal.",
+        show_default=False,
+    ),
+]
+LevelOption = Annotated[
+    float | None,
+    typer.Option(
+        "--level",
+        metavar="A",
+        help="Alarm where the conformal p-value is at most A: false alarms in at most that share of clean "
+        "rows. This is the default, with A = 0.01.",
+        show_default=False,
+    ),
+]
+PercentileOption = Annotated[
+    float | None,
+    typer.Option(
+        "--percentile",
+        metavar="Q",
+        help="Alarm below the Q-th percentile of the calibration scores.",
+        show_default=False,
+    ),
+]
+MeanSdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--mean-sd",
+        metavar="K",
+        help="Alarm below mean - K standard deviations of the calibration scores.",
+        show_default=False,
+    ),
+]
+
+
+def chosen_rule(level: float | None, percentile: float | None, mean_sd: float | None) -> Rule | None:
+    """The rule that was asked for; None where none was."""
+    given = {"conformal": level, "percentile": percentile, "mean-sd": mean_sd}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if not chosen:
+        return None
+    if len(chosen) > 1:
+        raise ChainruleError("--level, --percentile and --mean-sd exclude each other; choose one.")
+    from chainrule.detection import Rule
+
+    rule = Rule(*next(iter(chosen.items())))
+    _check_value(rule)
+    return rule
+
+
+def _check_value(rule: Rule) -> None:
+    """`ChainruleError` for a level, percentile or factor that cannot be."""
+    if rule.name == "conformal" and not 0 < rule.value < 1:
+        raise ChainruleError(f"--level {rule.value:g}: expected a number between 0 and 1, such as 0.01.")
+    if rule.name == "percentile" and not 0 < rule.value < 100:
+        raise ChainruleError(f"--percentile {rule.value:g}: expected a number between 0 and 100, such as 1.")
+    if rule.name == "mean-sd" and not (math.isfinite(rule.value) and rule.value > 0):
+        raise ChainruleError(f"--mean-sd {rule.value:g}: expected a number above 0, such as 3.")

@@ -1,0 +1,229 @@
+"""Causal convolutions walked pixel by pixel: the row and column caches of step-by-step sampling.
+
+What lies above a pixel is known when its row begins, so everything that looks at rows above is computed a
+row at a time, from a `RowCache`. What lies to its left becomes known pixel by pixel: a `PixelRow` keeps the
+features of the row at hand, side by side, and the taps of a pixel are one slice of it. Each weight is
+used once for each pixel, so a whole image costs about the arithmetic of one parallel pass. Memory grows
+with the width of the image and with the depth of the network, not with the height of the image.
+
+Rows are `(columns, batch, features)`: a pixel is then one piece of memory, and so is a row for a
+convolution that takes the batch for its second dimension.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from chainrule.layers.masked_conv import ShiftedConv2d, colour_bounds
+from chainrule.layers.products import RepeatedProduct
+
+__all__ = [
+    "ImageStepper",
+    "PixelProduct",
+    "PixelRow",
+    "RowCache",
+    "RowProduct",
+    "pixel_weights",
+    "row_weights",
+]
+
+
+class RowCache:
+    """The last `rows` rows of a feature map, end to end along the features, oldest first; zeros above."""
+
+    def __init__(self, rows: int, like: Tensor, width: int, batch_size: int, features: int) -> None:
+        self.features = features
+        self.window = like.new_zeros(width, batch_size, rows * features)
+
+    def push(self, row: Tensor) -> None:
+        """Forget the oldest row and keep this one, `(columns, batch, features)`."""
+        self.window = torch.cat([self.window[..., self.features :], row], dim=-1)
+
+    def select(self, rows: Tensor) -> RowCache:
+        """The cache of these rows of the batch."""
+        chosen = copy.copy(self)
+        chosen.window = self.window[:, rows]
+        return chosen
+
+    def tensors(self) -> list[Tensor]:
+        """What is kept."""
+        return [self.window]
+
+
+class PixelRow:
+    """Features of one row of pixels, side by side behind `reach` pixels of zeros.
+
+    `values` is `(batch, (reach + width) * features)`, so that a pixel with its left neighbours is one slice.
+    """
+
+    def __init__(self, like: Tensor, width: int, batch_size: int, features: int, reach: int) -> None:
+        self.features, self.reach, self.width = features, reach, width
+        self.values = like.new_zeros(batch_size, (reach + width) * features)
+
+    def taps(self, column: int, end: int) -> Tensor:
+        """The `reach` pixels left of a pixel, and its own features before `end`: a view."""
+        first = column * self.features
+        return self.values[:, first : first + self.reach * self.features + end]
+
+    def at(self, column: int, start: int, end: int) -> Tensor:
+        """Features `start..end - 1` of a pixel: a view, to write to."""
+        first = (column + self.reach) * self.features
+        return self.values[:, first + start : first + end]
+
+    def as_row(self) -> Tensor:
+        """All pixels as `(columns, batch, features)`."""
+        pixels = self.values[:, self.reach * self.features :]
+        return pixels.view(len(pixels), self.width, self.features).transpose(0, 1)
+
+    def select(self, rows: Tensor) -> PixelRow:
+        """The same for these rows of the batch."""
+        chosen = copy.copy(self)
+        chosen.values = self.values[rows]
+        return chosen
+
+    def tensors(self) -> list[Tensor]:
+        """What is kept."""
+        return [self.values]
+
+
+class RowProduct:
+    """A convolution of a row and the rows above it, for all of its pixels at once.
+
+    - `weight`: `(out, in, rows, columns)`, as `row_weights` gives it; `left`: columns to the left of a pixel.
+    """
+
+    def __init__(self, weight: Tensor, left: int, bias: Tensor | None = None) -> None:
+        out_features, in_features, rows, columns = weight.shape
+        self.left, self.right = left, columns - 1 - left
+        # The rows become features; the columns lie along the first dimension, the batch along the second.
+        weight = weight.permute(0, 2, 1, 3).reshape(out_features, rows * in_features, columns, 1)
+        self.weight = weight.contiguous(memory_format=torch.channels_last)
+        self.bias = bias
+
+    def __call__(self, window: Tensor) -> Tensor:
+        """From `(columns, batch, rows * in)` to `(columns, batch, out)`."""
+        if self.weight.shape[2] == 1:
+            # Every pixel on its own; oneDNN is faster where the columns are the batch.
+            return conv2d(window.transpose(1, 2)[:, :, None], self.weight, self.bias)[:, :, 0].transpose(1, 2)
+        padding = max(self.left, self.right)
+        row = conv2d(window.permute(2, 0, 1)[None], self.weight, self.bias, padding=(padding, 0))
+        row = row[0].permute(1, 2, 0)
+        return row if self.left == self.right else row[padding - self.left :][: len(window)]
+
+
+class PixelProduct:
+    """The part of a layer that looks at the pixel itself and to its left, for one colour after another.
+
+    - `weights`: for each colour, `(its features, inputs)`, as `pixel_weights` gives them.
+    """
+
+    def __init__(self, weights: Iterable[Tensor], batch_size: int) -> None:
+        self.products = [RepeatedProduct(weight, batch_size) for weight in weights]
+
+    def add_to(self, start: Tensor | None, taps: Tensor, colour: int, out: Tensor) -> None:
+        """Write `start` plus the product of the taps into `out`, the features of one colour."""
+        self.products[colour].add_to(start, taps, out)
+
+
+def row_weights(layer: ShiftedConv2d) -> Tensor:
+    """The weights of a layer that look at rows above the pixel's, `(out, in, rows, columns)`."""
+    kernel = layer.kernel().detach()
+    return kernel[:, :, :-1] if layer.rows[1] == 0 else kernel
+
+
+def pixel_weights(layer: ShiftedConv2d) -> list[Tensor]:
+    """The weights of a layer that look at the pixel and to its left: `(out of colour, inputs)` per colour.
+
+    Inputs are whole pixels from the left on, and at the end what the colour hears of the pixel itself.
+    """
+    left = -layer.columns[0]
+    taps = layer.kernel().detach()[:, :, -1]  # (out, in, columns)
+    features = layer.in_features
+    bounds = colour_bounds(features, layer.channels)
+    weights = []
+    for colour in range(layer.channels):
+        of_colour = taps[(layer.hearing == colour).to(taps.device)]
+        before = of_colour[:, :, :left].transpose(1, 2).reshape(len(of_colour), left * features)
+        end = bounds[colour if layer.kind == "A" else colour + 1]
+        own = of_colour[:, :end, left] if end else of_colour[:, :0, 0]
+        weights.append(torch.cat([before, own], dim=1))
+    return weights
+
+
+class ImageStepper(ABC):
+    """A network walked over an image in raster order, colour by colour; a subclass knows its layers.
+
+    - `channels`, `grid`: colours, and rows and columns of the image as the network sees it.
+    - `read`: `read(values (batch,), position)` -> the numbers `(batch, read_size)` by which they are read.
+    - `reach`: how far to the left the first layer looks, and up.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        grid: tuple[int, int],
+        batch_size: int,
+        like: Tensor,
+        read: Callable[[Tensor, int], Tensor],
+        read_size: int,
+        reach: int,
+    ) -> None:
+        self.channels, self.width, self.batch_size = channels, grid[1], batch_size
+        self.like, self.read, self.read_size = like, read, read_size
+        features = channels * read_size
+        self.image = PixelRow(like, self.width, batch_size, features, reach)
+        self.image_rows = RowCache(reach, like, self.width, batch_size, features)
+        self.position = 0
+
+    @torch.no_grad()
+    def step(self, previous_value: Tensor | None) -> Tensor:
+        """Parameters of the next variable, `(batch, num_params)`, given the value of the previous one."""
+        column, colour = self._place(self.position)
+        if previous_value is not None:
+            last_column, last_colour = self._place(self.position - 1)
+            start = last_colour * self.read_size
+            numbers = self.read(previous_value, self.position - 1)
+            self.image.at(last_column, start, start + self.read_size).copy_(numbers)
+        if column == 0 and colour == 0:
+            if self.position:
+                self.image_rows.push(self.image.as_row())
+            self.begin_row()
+        self.position += 1
+        return self.pixel(column, colour)
+
+    @abstractmethod
+    def begin_row(self) -> None:
+        """Compute all that looks at rows above only; these are complete, and in `image_rows`."""
+
+    @abstractmethod
+    def pixel(self, column: int, colour: int) -> Tensor:
+        """Compute the features of one colour of one pixel in all layers; returns its parameters."""
+
+    @abstractmethod
+    def select_rows(self, rows: Tensor) -> Self:
+        """The stepper of these rows of the batch, `(k,)`; a subclass adds what it keeps."""
+        chosen = copy.copy(self)
+        chosen.batch_size = len(rows)
+        chosen.image, chosen.image_rows = self.image.select(rows), self.image_rows.select(rows)
+        return chosen
+
+    @abstractmethod
+    def tensors(self) -> list[Tensor]:
+        """All that is kept between two pixels; a subclass adds its own."""
+        return [*self.image.tensors(), *self.image_rows.tensors()]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the caches: it grows with width, depth and batch, not with the height."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
+
+    def _place(self, position: int) -> tuple[int, int]:
+        pixel, colour = divmod(position, self.channels)
+        return pixel % self.width, colour

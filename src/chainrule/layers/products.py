@@ -1,0 +1,55 @@
+"""Products of a small batch with one weight matrix, over and over: the inner loop of sampling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["RepeatedProduct"]
+
+#: From this batch on oneDNN's packed product was faster than BLAS, on the CPUs where it was faster at all.
+_WORTH_PACKING = 16
+
+
+class RepeatedProduct:
+    """out = start + x W^T, with W fixed and made ready once.
+
+    - `weight`: `(out, in)`; `batch_size`: rows of x.
+
+    For float32 on CPUs the weights are packed for oneDNN, where this PyTorch offers that: twice as fast as
+    BLAS with 64 rows on CPUs by AMD, where PyTorch's BLAS does not use the widest registers.
+    """
+
+    def __init__(self, weight: Tensor, batch_size: int) -> None:
+        self.columns = weight.t().contiguous()
+        self.packed = _packed(weight, batch_size)
+        if self.packed is not None:
+            self.multiply = torch.ops.mkldnn._linear_pointwise.default
+
+    def add_to(self, start: Tensor | None, x: Tensor, out: Tensor) -> None:
+        """Write `start + x W^T` into `out`; `start` may be `out`, or None for zero."""
+        if self.packed is not None:
+            product = self.multiply(x, self.packed, None, "none", [], "")
+            if start is None:
+                out.copy_(product)
+            else:
+                torch.add(start, product, out=out)
+        elif start is None:
+            torch.mm(x, self.columns, out=out)
+        else:
+            torch.addmm(start, x, self.columns, out=out)
+
+
+def _packed(weight: Tensor, batch_size: int) -> Tensor | None:
+    """The weights in oneDNN's own layout; None where that is of no use or not to be had."""
+    if weight.device.type != "cpu" or weight.dtype != torch.float32 or batch_size < _WORTH_PACKING:
+        return None
+    if not weight.numel() or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return None
+    try:
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch_size)
+        torch.ops.mkldnn._linear_pointwise(weight[:1], packed, None, "none", [], "")
+    except (AttributeError, RuntimeError):
+        # Not part of PyTorch's public interface: a release may drop or change it.
+        return None
+    return packed

@@ -1,0 +1,97 @@
+"""What models that walk over an image pixel by pixel share: how they read it, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from chainrule.conditionals import Categorical, Conditional
+from chainrule.errors import ChainruleError
+from chainrule.layers.masked_conv import ShiftedConv2d
+from chainrule.model import AutoregressiveModel
+from chainrule.orderings import Ordering, resolve_ordering
+
+__all__ = ["RasterImageModel"]
+
+#: Orderings that are a raster scan of the image, turned or transposed, channels of a pixel together.
+_SCANS = ("raster", "reversed", "column")
+
+
+class RasterImageModel(AutoregressiveModel):
+    """A model of images `(C, H, W)` in raster order, the colour channels of a pixel one after another.
+
+    - `event_shape`: `(C, H, W)`; `(H, W)` is one channel.
+    - `conditional`, `context_size`: as in `AutoregressiveModel`; every variable reads and needs as many
+      numbers as every other.
+    - `ordering`: `"raster"`, `"reversed"` (from the last pixel and channel) or `"column"` (column by
+      column). The network sees the image turned so that the ordering is a raster scan.
+    - `one_hot`: read categories by their one-hot code; otherwise as an intensity from -1 to 1, as the
+      papers do. Other families are read as they say themselves.
+
+    Networks see `(batch, C I, rows, columns)`, where I numbers are read for each variable.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        conditional: str | Conditional = "bernoulli",
+        ordering: str | Sequence[int] | Ordering = "raster",
+        context_size: int = 0,
+        one_hot: bool = False,
+    ) -> None:
+        super().__init__(event_shape, conditional=conditional, ordering=ordering, context_size=context_size)
+        if len(self.event_shape) not in (2, 3):
+            raise ChainruleError(
+                f"{type(self).__name__} is a model of images, event_shape (C, H, W), not {self.event_shape}."
+            )
+        if not (self.inputs.are_alike and self.outputs.are_alike):
+            raise ChainruleError(
+                f"{type(self).__name__} treats all pixels alike, so every variable needs the same family."
+            )
+        self.one_hot = bool(one_hot)
+        *colours, height, width = self.event_shape
+        self.channels = colours[0] if colours else 1
+        #: Height and width of the image as the network sees it.
+        self.grid = (width, height) if self._scan() == "column" else (height, width)
+        self._intensities = isinstance(self.conditional, Categorical) and not self.one_hot
+        #: Numbers that are read for a variable.
+        self.read_size = 1 if self._intensities else self.inputs.width
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one parallel pass, rows below a pixel not counted, since they are not computed."""
+        rows, columns = self.grid
+        convolutions = sum(m.multiply_adds for m in self.modules() if isinstance(m, ShiftedConv2d))
+        of_context = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Linear))
+        return rows * columns * convolutions + of_context
+
+    def _scan(self) -> str:
+        for name in _SCANS:
+            if self.ordering.permutation == resolve_ordering(name, self.event_shape).permutation:
+                return name
+        raise ChainruleError(
+            f"{type(self).__name__} reads images in the orderings {', '.join(_SCANS)}, "
+            f"not {self.ordering.name!r}: convolutions need neighbours that are known."
+        )
+
+    def _as_seen(self, x: Tensor) -> Tensor:
+        """What the network sees of x: `(batch, C I, rows, columns)`, channels last in memory."""
+        sequence = self.to_sequence(x)
+        seen = self._intensity(sequence) if self._intensities else self.encode_sequence(sequence)
+        return seen.view(len(x), *self.grid, -1).permute(0, 3, 1, 2)
+
+    def _as_read(self, values: Tensor, position: int) -> Tensor:
+        """The same of the values `(batch,)` of one variable: `(batch, I)`."""
+        if self._intensities:
+            return self._intensity(values)[:, None]
+        return self.encode_sequence(values[:, None], position)
+
+    def _intensity(self, values: Tensor) -> Tensor:
+        assert isinstance(self.conditional, Categorical)
+        return values * (2 / max(self.conditional.levels - 1, 1)) - 1
+
+    def _as_params(self, z: Tensor) -> Tensor:
+        """From what the network says, `(batch, C P, rows, columns)`, to `(batch, *event_shape, P)`."""
+        return self.from_sequence(z.permute(0, 2, 3, 1).reshape(len(z), self.num_variables, -1))
