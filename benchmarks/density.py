@@ -49,7 +49,7 @@ RECIPES: dict[str, tuple[type[AutoregressiveModel], dict[str, Any], dict[str, An
     "rnade": (
         NADE,
         {"hidden": 100},
-        {"updates": 10_000, "learning_rate": 2e-2, "weight_decay": 0.05, "ema_decay": 0.998},
+        {"updates": 10_000, "learning_rate": 1e-2, "weight_decay": 0.05, "ema_decay": 0.998},
     ),
 }
 NAMES = {"made": "MADE-MoG, here", "rnade": "RNADE-MoG, here"}

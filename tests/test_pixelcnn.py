@@ -275,7 +275,7 @@ def test_a_row_cache_computes_the_rows_of_the_layer(rows, columns):
     layer = ShiftedConv2d(3, 5, rows=rows, columns=columns).double()
     x = torch.randn(2, 3, 4, 6, dtype=torch.float64)
     cache = RowCache(rows[1] - rows[0] + 1, x, 6, 2, 3)
-    product = RowProduct(layer.kernel().detach(), -columns[0], layer.bias.detach())
+    product = RowProduct(layer.kernel().detach(), -columns[0], layer.bias.detach(), 12)
     found = []
     for row in x.permute(2, 3, 0, 1):  # (columns, batch, features) each
         if rows[1] == 0:
@@ -293,7 +293,7 @@ def test_row_and_column_caches_together_compute_a_masked_convolution(kind, chann
     layer = MaskedConv2d(6, 7, 5, kind, channels=channels).double()
     x = torch.randn(2, 6, 3, 4, dtype=torch.float64)
     cache, row = RowCache(2, x, 4, 2, 6), PixelRow(x, 4, 2, 6, reach=2)
-    above = RowProduct(row_weights(layer), 2, layer.bias.detach())
+    above = RowProduct(row_weights(layer), 2, layer.bias.detach(), 8)
     along = PixelProduct(pixel_weights(layer), 2)
     heard, made = colour_bounds(6, channels), colour_bounds(7, channels)
     found = torch.full((2, 7, 3, 4), torch.nan, dtype=torch.float64)

@@ -243,7 +243,8 @@ def _inferred(plan: TablePlan, parts: Parts) -> TableSchema:
     schema = infer_schema(
         parts.fit.frame,
         numeric_transform=plan.options.get("numeric_transform", "quantile"),
-        grids=False,
+        # States of their own make better synthetic tables, densities better anomaly scores.
+        grids=plan.purpose == "train",
         missing="always" if plan.allow_missing else "auto",
     )
     holes = parts.held.frame.isna().any()

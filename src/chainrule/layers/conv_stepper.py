@@ -6,8 +6,7 @@ features of the row at hand, side by side, and the taps of a pixel are one slice
 used once for each pixel, so a whole image costs about the arithmetic of one parallel pass. Memory grows
 with the width of the image and with the depth of the network, not with the height of the image.
 
-Rows are `(columns, batch, features)`: a pixel is then one piece of memory, and so is a row for a
-convolution that takes the batch for its second dimension.
+Rows are `(columns, batch, features)`: a pixel is then one piece of memory, and a row is one product.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import pad
 
 from chainrule.layers.masked_conv import ShiftedConv2d, colour_bounds
 from chainrule.layers.products import RepeatedProduct
@@ -96,26 +95,25 @@ class PixelRow:
 class RowProduct:
     """A convolution of a row and the rows above it, for all of its pixels at once.
 
-    - `weight`: `(out, in, rows, columns)`, as `row_weights` gives it; `left`: columns to the left of a pixel.
+    - `weight`: `(out, in, rows, columns)`, as `row_weights` gives it.
+    - `left`: columns to the left of a pixel; `pixels`: of the row, in the whole batch.
     """
 
-    def __init__(self, weight: Tensor, left: int, bias: Tensor | None = None) -> None:
-        out_features, in_features, rows, columns = weight.shape
-        self.left, self.right = left, columns - 1 - left
-        # The rows become features; the columns lie along the first dimension, the batch along the second.
-        weight = weight.permute(0, 2, 1, 3).reshape(out_features, rows * in_features, columns, 1)
-        self.weight = weight.contiguous(memory_format=torch.channels_last)
-        self.bias = bias
+    def __init__(self, weight: Tensor, left: int, bias: Tensor | None, pixels: int) -> None:
+        out_features, _, _, self.columns = weight.shape
+        self.left, self.bias = left, bias
+        # Column by column, and in each the rows from the oldest on, as a cache holds them.
+        by_column = weight.permute(0, 3, 2, 1).reshape(out_features, -1)
+        self.product = RepeatedProduct(by_column, pixels)
 
     def __call__(self, window: Tensor) -> Tensor:
         """From `(columns, batch, rows * in)` to `(columns, batch, out)`."""
-        if self.weight.shape[2] == 1:
-            # Every pixel on its own; oneDNN is faster where the columns are the batch.
-            return conv2d(window.transpose(1, 2)[:, :, None], self.weight, self.bias)[:, :, 0].transpose(1, 2)
-        padding = max(self.left, self.right)
-        row = conv2d(window.permute(2, 0, 1)[None], self.weight, self.bias, padding=(padding, 0))
-        row = row[0].permute(1, 2, 0)
-        return row if self.left == self.right else row[padding - self.left :][: len(window)]
+        width, batch_size, _ = window.shape
+        if self.columns > 1:
+            padded = pad(window, (0, 0, 0, 0, self.left, self.columns - 1 - self.left))
+            window = torch.cat([padded[shift : shift + width] for shift in range(self.columns)], dim=-1)
+        row = self.product.with_bias(window.reshape(width * batch_size, -1), self.bias)
+        return row.view(width, batch_size, -1)
 
 
 class PixelProduct:

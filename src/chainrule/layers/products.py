@@ -12,7 +12,7 @@ _WORTH_PACKING = 16
 
 
 class RepeatedProduct:
-    """out = start + x W^T, with W fixed and made ready once.
+    """x W^T for many x, with W made ready once.
 
     - `weight`: `(out, in)`; `batch_size`: rows of x.
 
@@ -25,6 +25,13 @@ class RepeatedProduct:
         self.packed = _packed(weight, batch_size)
         if self.packed is not None:
             self.multiply = torch.ops.mkldnn._linear_pointwise.default
+
+    def with_bias(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """x W^T + bias, `(rows, out)`."""
+        if self.packed is not None:
+            product: Tensor = self.multiply(x, self.packed, bias, "none", [], "")
+            return product
+        return torch.mm(x, self.columns) if bias is None else torch.addmm(bias, x, self.columns)
 
     def add_to(self, start: Tensor | None, x: Tensor, out: Tensor) -> None:
         """Write `start + x W^T` into `out`; `start` may be `out`, or None for zero."""

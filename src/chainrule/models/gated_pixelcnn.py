@@ -18,7 +18,7 @@ import copy
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -191,6 +191,19 @@ class _GatedLayer(nn.Module):
 # -------------------------------------------------------------------------------- step by step
 
 
+class _Views(NamedTuple):
+    """Where a layer reads and writes for one colour of one pixel."""
+
+    taps: Tensor
+    z: Tensor  # both halves of the gate, and each of them
+    s_a: Tensor
+    s_b: Tensor
+    gates: Tensor  # of the colour, and of all colours heard
+    gates_heard: Tensor
+    below: Tensor | None  # what the layer adds to; None in the first
+    above: Tensor
+
+
 class _LayerStepper:
     """A layer with its weights made ready, and its caches.
 
@@ -215,10 +228,11 @@ class _LayerStepper:
             sign * scale[:, None, None, None] * vertical.kernel(),
             -vertical.columns[0],
             None if vertical.bias is None else scale * vertical.bias,
+            width * batch_size,
         )
         weight = scale[:, None, None, None] * down.kernel() / scale[:, None, None]
         assert down.bias is not None
-        self.down = RowProduct(weight[self.order], 0, (scale * down.bias)[self.order])
+        self.down = RowProduct(weight[self.order], 0, (scale * down.bias)[self.order], width * batch_size)
         self.shift_above = None if layer.context_above is None else layer.context_above(context) * scale
         self.shift_along: Tensor | None = None
         if layer.context_along is not None:
@@ -257,24 +271,24 @@ class _LayerStepper:
         start, end = self.bounds[colour], self.bounds[colour + 1]
         s_a, s_b = self.z[colour].chunk(2, dim=1)
         heard = colour_bounds(below.features, len(self.sizes))[colour if self.is_first else colour + 1]
-        return (
-            below.taps(column, heard),
-            self.z[colour],
-            s_a,
-            s_b,
-            self.y[:, start:end],
-            self.y[:, :end],
-            None if self.is_first else below.at(column, start, end),
-            above.at(column, start, end),
+        return _Views(
+            taps=below.taps(column, heard),
+            z=self.z[colour],
+            s_a=s_a,
+            s_b=s_b,
+            gates=self.y[:, start:end],
+            gates_heard=self.y[:, :end],
+            below=None if self.is_first else below.at(column, start, end),
+            above=above.at(column, start, end),
         )
 
     def pixel(self, views: _Views, column: int, colour: int) -> None:
         """Compute the features of one colour of one pixel, from and into the places that `views` names."""
-        taps, z, s_a, s_b, y, heard, below, above = views
+        taps, z, s_a, s_b, gates, gates_heard, below, above = views
         self.horizontal.add_to(self.start[colour][column], taps, colour, z)
         z.sigmoid_()
-        torch.addcmul(s_b, s_a, s_b, value=-2, out=y)
-        self.out.add_to(below, heard, colour, above)
+        torch.addcmul(s_b, s_a, s_b, value=-2, out=gates)
+        self.out.add_to(below, gates_heard, colour, above)
 
     def select(self, rows: Tensor) -> _LayerStepper:
         """The layer of these rows of the batch."""
@@ -294,10 +308,6 @@ class _LayerStepper:
         """Set what the rows above add to each pixel of this one, `(columns, batch, 2 features)`."""
         self.start_row = start_row
         self.start = [of_colour.unbind(0) for of_colour in torch.split(start_row, self.sizes, dim=2)]
-
-
-#: taps, z, its two halves, the colour's gates, the gates heard, the features below (or none) and above.
-_Views = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]
 
 
 class _GatedStepper(ImageStepper):
@@ -334,7 +344,7 @@ class _GatedStepper(ImageStepper):
             ]
         for layer, of_layer in zip(self.layers, views, strict=True):
             layer.pixel(of_layer, column, colour)
-        return self.head.pixel(views[-1][-1], colour)
+        return self.head.pixel(views[-1].above, colour)
 
     def select_rows(self, rows: Tensor) -> Self:
         """The stepper of these rows of the batch, indices `(k,)`."""

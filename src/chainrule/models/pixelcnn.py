@@ -16,7 +16,7 @@ import copy
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -156,12 +156,19 @@ class _MaskedRow:
     """A masked convolution walked over a row: the rows above at once, the rest pixel by pixel."""
 
     def __init__(
-        self, layer: MaskedConv2d, batch_size: int, to_features: nn.Linear | None, context: Tensor | None
+        self,
+        layer: MaskedConv2d,
+        stepper: ImageStepper,
+        to_features: nn.Linear | None,
+        context: Tensor | None,
     ) -> None:
-        self.above = RowProduct(row_weights(layer), -layer.columns[0], layer.bias)
-        self.along = PixelProduct(pixel_weights(layer), batch_size)
-        self.bounds = colour_bounds(layer.out_features, layer.channels)
+        pixels = stepper.width * stepper.batch_size
+        self.above = RowProduct(row_weights(layer), -layer.columns[0], layer.bias, pixels)
+        self.along = PixelProduct(pixel_weights(layer), stepper.batch_size)
+        bounds = colour_bounds(layer.out_features, layer.channels)
+        self.sizes = [b - a for a, b in itertools.pairwise(bounds)]
         self.shift = None if to_features is None else to_features(context)
+        self._start_with(stepper.like.new_zeros(stepper.width, stepper.batch_size, layer.out_features))
 
     def begin_row(self, window: Tensor) -> None:
         """What the rows above, in `window`, add to each pixel of this row."""
@@ -170,23 +177,35 @@ class _MaskedRow:
 
     def pixel(self, taps: Tensor, column: int, colour: int, out: Tensor) -> None:
         """Write the features of one colour of one pixel into `out`."""
-        start = self.start[column][:, self.bounds[colour] : self.bounds[colour + 1]]
-        self.along.add_to(start, taps, colour, out)
+        self.along.add_to(self.start[colour][column], taps, colour, out)
 
     def select(self, rows: Tensor) -> _MaskedRow:
         """The same for these rows of the batch."""
         chosen = copy.copy(self)
         chosen.shift = None if self.shift is None else self.shift[rows]
-        if self.tensors():  # the first row makes it
-            chosen._start_with(self.start_row[:, rows])
+        chosen._start_with(self.start_row[:, rows])
         return chosen
 
     def tensors(self) -> list[Tensor]:
         """What is kept from pixel to pixel."""
-        return [self.start_row] if hasattr(self, "start_row") else []
+        return [self.start_row]
 
-    def _start_with(self, row: Tensor) -> None:
-        self.start_row, self.start = row, row.unbind(0)
+    def _start_with(self, start_row: Tensor) -> None:
+        """Set what the rows above add to each pixel of this one, `(columns, batch, out)`."""
+        self.start_row = start_row
+        self.start = [of_colour.unbind(0) for of_colour in torch.split(start_row, self.sizes, dim=2)]
+
+
+class _Views(NamedTuple):
+    """Where a block reads and writes for one colour of one pixel."""
+
+    wide: Tensor  # relu(u) of the colour, and of all colours heard
+    wide_heard: Tensor
+    narrow_bias: Tensor
+    narrow: Tensor  # relu(t), in the row
+    taps: Tensor
+    convolved: Tensor  # relu(t') of the colour, and of all colours heard
+    convolved_heard: Tensor
 
 
 class _BlockStepper:
@@ -198,13 +217,14 @@ class _BlockStepper:
         self.bounds = colour_bounds(features, stepper.channels)
         self.wide_bounds = colour_bounds(2 * features, stepper.channels)
         self.narrow = PixelProduct(pixel_weights(block.narrow), size)
+        assert block.narrow.bias is not None
         self.narrow_bias = block.narrow.bias
-        self.conv = _MaskedRow(block.conv, size, block.context_to_conv, context)
+        self.conv = _MaskedRow(block.conv, stepper, block.context_to_conv, context)
         self.widen = PixelProduct(pixel_weights(block.widen), size)
         self.rows = RowCache(reach, like, width, size, features)
         self.row = PixelRow(like, width, size, features, reach)
-        self.wide = like.new_empty(size, 2 * features)  # relu(u)
-        self.convolved = like.new_empty(size, features)  # relu(t')
+        self.wide = like.new_empty(size, 2 * features)
+        self.convolved = like.new_empty(size, features)
 
     def begin_row(self, is_first: bool) -> None:
         """What the rows above add to each pixel; the row before this one is complete by now."""
@@ -212,20 +232,30 @@ class _BlockStepper:
             self.rows.push(self.row.as_row())
         self.conv.begin_row(self.rows.window)
 
-    def pixel(self, u: Tensor, column: int, colour: int) -> None:
-        """Add to `u`, the features of one colour, in place."""
+    def views(self, column: int, colour: int) -> _Views:
+        """The places of one colour of one pixel, the same in every row."""
         (start, end), (wide_start, wide_end) = (
             bounds[colour : colour + 2] for bounds in (self.bounds, self.wide_bounds)
         )
-        torch.clamp_min(u, 0, out=self.wide[:, wide_start:wide_end])
-        narrow = self.row.at(column, start, end)
-        assert self.narrow_bias is not None
-        self.narrow.add_to(self.narrow_bias[start:end], self.wide[:, :wide_end], colour, narrow)
+        return _Views(
+            wide=self.wide[:, wide_start:wide_end],
+            wide_heard=self.wide[:, :wide_end],
+            narrow_bias=self.narrow_bias[start:end],
+            narrow=self.row.at(column, start, end),
+            taps=self.row.taps(column, end),
+            convolved=self.convolved[:, start:end],
+            convolved_heard=self.convolved[:, :end],
+        )
+
+    def pixel(self, u: Tensor, views: _Views, column: int, colour: int) -> None:
+        """Add to `u`, the features of one colour, in place."""
+        wide, wide_heard, narrow_bias, narrow, taps, convolved, convolved_heard = views
+        torch.clamp_min(u, 0, out=wide)
+        self.narrow.add_to(narrow_bias, wide_heard, colour, narrow)
         narrow.clamp_min_(0)
-        convolved = self.convolved[:, start:end]
-        self.conv.pixel(self.row.taps(column, end), column, colour, convolved)
+        self.conv.pixel(taps, column, colour, convolved)
         convolved.clamp_min_(0)
-        self.widen.add_to(u, self.convolved[:, :end], colour, u)
+        self.widen.add_to(u, convolved_heard, colour, u)
 
     def select(self, rows: Tensor) -> _BlockStepper:
         """The block of these rows of the batch."""
@@ -237,7 +267,7 @@ class _BlockStepper:
 
     def tensors(self) -> list[Tensor]:
         """What is kept from pixel to pixel."""
-        caches = [t for part in (self.conv, self.rows, self.row) for t in part.tensors()]
+        caches = [*self.conv.tensors(), *self.rows.tensors(), *self.row.tensors()]
         return [*caches, self.wide, self.convolved]
 
 
@@ -250,10 +280,11 @@ class _PixelCNNStepper(ImageStepper):
         super().__init__(
             model.channels, model.grid, batch_size, like, model._as_read, model.read_size, first.size // 2
         )
-        self.first = _MaskedRow(first, batch_size, model.context_to_first, context)
+        self.first = _MaskedRow(first, self, model.context_to_first, context)
         self.blocks = [_BlockStepper(block, self, context) for block in model.blocks]
         self.head = HeadStepper(model.pixel_head, batch_size, like)
-        self.u = [like.new_empty(batch_size, b - a) for a, b in itertools.pairwise(self.first.bounds)]
+        self.u = [like.new_empty(batch_size, size) for size in self.first.sizes]
+        self._views: dict[tuple[int, int], list[_Views]] = {}
 
     def begin_row(self) -> None:
         """What the rows above add in every layer."""
@@ -263,10 +294,13 @@ class _PixelCNNStepper(ImageStepper):
 
     def pixel(self, column: int, colour: int) -> Tensor:
         """All layers at one pixel."""
+        views = self._views.get((column, colour))
+        if views is None:
+            views = self._views[column, colour] = [block.views(column, colour) for block in self.blocks]
         u = self.u[colour]
         self.first.pixel(self.image.taps(column, colour * self.read_size), column, colour, u)
-        for block in self.blocks:
-            block.pixel(u, column, colour)
+        for block, of_block in zip(self.blocks, views, strict=True):
+            block.pixel(u, of_block, column, colour)
         return self.head.pixel(u, colour)
 
     def select_rows(self, rows: Tensor) -> Self:
@@ -275,6 +309,7 @@ class _PixelCNNStepper(ImageStepper):
         chosen.first, chosen.head = self.first.select(rows), self.head.select(rows)
         chosen.blocks = [block.select(rows) for block in self.blocks]
         chosen.u = [u[rows] for u in self.u]
+        chosen._views = {}
         return chosen
 
     def tensors(self) -> list[Tensor]:

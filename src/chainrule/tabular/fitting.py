@@ -44,6 +44,10 @@ ROBUST: Mapping[str, object] = {"name": "student_t", "min_scale": 0.1}
 #: Few rows are worth few updates at a time, many rows are seen in larger batches.
 _SMALLEST_BATCH, _LARGEST_BATCH = 32, 512
 
+#: What the parameter is called that a conditional has where nothing is heard: in MADE and DeepNADE, NADE,
+#: FVSBN, and Independent.
+_OUTPUT_BIASES = ("output.bias", "output_bias", "bias", "params")
+
 #: How often a run is validated, whatever its length; single columns hardly overfit.
 _VALIDATIONS, _MARGINAL_VALIDATIONS = 40, 8
 
@@ -79,7 +83,8 @@ def fit_table(
       conditionals with several peaks, which makes better synthetic tables.
     - `numeric_transform`: `"quantile"` or `"standard"`, for an inferred schema.
     - `steps`: updates in all, whatever the number of rows.
-    - `marginals`: also fit every column on its own, which `anomaly_scores` needs and nothing else does.
+    - `marginals`: keep the model of every column on its own, where the network starts: `anomaly_scores` needs
+      it, and nothing else does.
     - `training`: fields of `TrainingSettings`, for the table's model.
     - `resume`, `overwrite`, `progress`, `notes`: as in `fit`.
 
@@ -89,7 +94,7 @@ def fit_table(
         raise unknown_name("model of tables", model, TABLE_MODELS)
     steps, seed = whole_number("steps", steps, minimum=1), checked_seed(seed)
     if schema is None:
-        schema = infer_schema(frame, numeric_transform=numeric_transform, grids=False)
+        schema = infer_schema(frame, numeric_transform=numeric_transform)
     data = _dataset(schema, frame, seed)
     conditional = schema.conditional(numeric=ROBUST if numeric is None else numeric)
     build, defaults = TABLE_MODELS[model]
@@ -98,7 +103,9 @@ def fit_table(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(schema.event_shape, conditional=conditional, **settings)
-        alone = Independent(schema.event_shape, conditional=conditional) if marginals else None
+        alone = Independent(schema.event_shape, conditional=conditional)
+    _fit_marginals(alone, data, seed)
+    _start_at(network, alone)
     with _folder(out) as folder:
         fit(
             network,
@@ -112,24 +119,32 @@ def fit_table(
             **_schedule(data, steps, _VALIDATIONS, {**_TRAINING, **training}),
         )
         schema.save(folder)
-        if alone is not None:
-            _fit_marginals(alone, data, Path(folder) / MARGINALS, seed, resume=resume)
+        if marginals:
+            alone.save_pretrained(Path(folder) / MARGINALS, overwrite=True)
         else:
             remove_marginals(folder)
-    return TableModel(schema, network, alone)
+    return TableModel(schema, network, alone if marginals else None)
 
 
-def _fit_marginals(marginals: Independent, data: Dataset, folder: Path, seed: int, *, resume: bool) -> None:
-    fit(
-        marginals,
-        data,
-        folder,
-        resume=resume,
-        overwrite=not resume,
-        progress=False,
-        seed=seed,
-        **_schedule(data, _MARGINAL_STEPS, _MARGINAL_VALIDATIONS, _MARGINAL_TRAINING),
-    )
+def _fit_marginals(marginals: Independent, data: Dataset, seed: int) -> None:
+    settings = _schedule(data, _MARGINAL_STEPS, _MARGINAL_VALIDATIONS, _MARGINAL_TRAINING)
+    with tempfile.TemporaryDirectory() as folder:
+        fit(marginals, data, Path(folder) / MARGINALS, progress=False, seed=seed, **settings)
+
+
+@torch.no_grad()
+def _start_at(network: AutoregressiveModel, marginals: Independent) -> None:
+    """Let a network that has learned nothing yet say of each column what it is like on its own.
+
+    Rare categories need biases far from 0, which the learning rate of a network is too low to reach in a
+    short run: at first a column would be drawn wrong more often than its dependence on others explains.
+    """
+    params: torch.Tensor = marginals.params
+    if isinstance(network, NADE | FVSBN):  # these keep their parameters in the ordering
+        params = params[network.outputs.numbers_of(network.ordering.permutation)]
+    for name, parameter in network.named_parameters():
+        if name in _OUTPUT_BIASES:
+            parameter.copy_(params)
 
 
 def _dataset(schema: TableSchema, frame: DataFrame, seed: int) -> Dataset:
