@@ -9,6 +9,9 @@ variable. `--naive-passes K` stops the plain sampler after K variables and proje
 Whether the samples are the same is decided by one pass: a sample is what the plain sampler gives for its
 noise exactly if drawing every variable from the conditionals at the sample gives the sample again. "differ"
 counts the variables where that is not so. Networks have random weights.
+
+A sample is thousands of small products. On a machine that others use too, threads that wait for each other
+by spinning lose far more time over them than over one pass: set OMP_WAIT_POLICY=passive there.
 """
 
 from __future__ import annotations

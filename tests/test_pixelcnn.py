@@ -331,6 +331,8 @@ def test_single_precision_with_and_without_packed_products(model_class, packed, 
     if not packed:
         monkeypatch.setattr(products, "_packed", lambda *_: None)
     model = small(model_class, (1, 5, 6), features=32, context_size=2).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)  # biases begin at 0
     x = (torch.rand(16, 1, 5, 6) < 0.4).float()
     context = torch.eye(2).repeat(8, 1)
     with torch.no_grad():
@@ -350,6 +352,7 @@ def test_where_pytorch_cannot_pack_blas_is_used(monkeypatch):
 
 
 @BOTH
+@pytest.mark.filterwarnings("error")  # of a buffer that has the wrong size
 @pytest.mark.parametrize("shape", [(1, 4, 3), (3, 3, 2)])
 @pytest.mark.parametrize("at", [0, 1, 4, 7])
 def test_rows_of_a_state_go_on_as_they_were(model_class, shape, at):

@@ -11,7 +11,7 @@ from torch import Tensor
 from chainrule.arguments import real_number
 
 __all__ = [
-    "LARGEST_READ",
+    "LINEAR_READ",
     "MAX_LOG_SCALE",
     "MIN_SCALE",
     "bounded_code",
@@ -47,7 +47,7 @@ def open_uniform(uniform: Tensor) -> Tensor:
 
 
 def bounded_code(value: Tensor) -> Tensor:
-    """What a network reads of real values, `(..., 1)`: themselves up to +-`LINEAR_READ`, then their logarithm.
+    """What a network reads of real values, `(..., 1)`: themselves up to +-`LINEAR_READ`, then their log.
 
     5 + log(1 + |x| - 5) with the sign of x, which is smooth. A far-out value in one variable would otherwise
     make the parameters of all later ones absurd. The likelihood stays exact all the same, because

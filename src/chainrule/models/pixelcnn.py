@@ -7,7 +7,7 @@ mask A is followed by residual blocks and by 1 x 1 layers, all under mask B:
 
 Each layer of 3 x 3 kernels sees one row up and one column to either side in it, but in its own row only
 to the left. So a stack misses a wedge of pixels above and to the right that come earlier in the
-ordering: of the L (2 L + 2) within reach of L layers it sees all but L (L - 1) / 2. `GatedPixelCNN` does not.
+ordering: of the 2 L (L + 1) within reach of L layers it sees all but L (L - 1) / 2. `GatedPixelCNN` does not.
 """
 
 from __future__ import annotations
