@@ -35,18 +35,31 @@ def test_the_python_of_the_readme_runs_as_printed(tmp_path, monkeypatch):
 
 def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    np.save("images.npy", data.load("digits").test.numpy())
+    np.save("images.npy", data.load("digits").test.numpy()[:20])
+    amounts = np.random.default_rng(0).lognormal(size=(2500, 2)).round(2)
+    for name in ("transactions.csv", "new.csv"):
+        np.savetxt(name, amounts, delimiter=",", header="amount,fee", comments="")
     for ordering in ("raster", "hilbert"):
         train_small(tmp_path / "runs" / f"made-{ordering}", "made", "--set", f"ordering={ordering}")
     printed = commands()
-    assert [words[0] for words in printed] == ["train", "evaluate", "sample", "score", "mix", "models"]
+    assert [words[0] for words in printed] == [
+        "train",
+        "evaluate",
+        "sample",
+        "score",
+        "fill",
+        "detect",
+        "detect",
+        "mix",
+        "models",
+    ]
     for words in printed:
         text = shlex.join(words).replace(
             "--data binarized-mnist --preset paper", "--data digits --set epochs=1"
         )
-        succeed(*shlex.split(text))
-    assert (tmp_path / "samples.png").exists()
-    assert (tmp_path / "scores.csv").exists()
+        succeed(*shlex.split(text.replace("--level 0.001", "--level 0.001 --steps 20")))
+    for name in ("samples.png", "scores.csv", "filled.png", "odd.csv"):
+        assert (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize(
