@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import reprlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -270,10 +271,8 @@ def _remove_run(folder: Path) -> None:
     remove_checkpoints(folder / CHECKPOINTS_NAME)
     remove_partials(folder)
     marginals = folder / _MARGINALS_NAME
-    if marginals.is_dir() and _is_run(marginals):
-        _remove_run(marginals)
-        if not any(marginals.iterdir()):
-            marginals.rmdir()
+    if (marginals / CONFIG_NAME).is_file():
+        shutil.rmtree(marginals)
     # The configuration last: without it, what is left would not be known for a run.
     for path in (
         folder / METRICS_NAME,
