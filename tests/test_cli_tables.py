@@ -315,3 +315,32 @@ def test_the_packages_are_found_from_the_top():
     assert chainrule.tables.infer_schema
     assert chainrule.tabular.fit_table
     assert chainrule.detection.Detector
+
+
+def test_no_result_replaces_the_table_it_is_of_and_tables_are_not_mixed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+    np.savetxt("t.csv", rows, delimiter=",", header="a,b", comments="")
+    before = (tmp_path / "t.csv").read_bytes()
+    succeed("train", "made", "--data", "t.csv", "--out", "run", "--set", "steps=3", "--quiet")
+    for command in ("score", "fill"):
+        refused(call(command, "run", "t.csv", "--out", "t.csv", "--overwrite"), "is the table to be read")
+    refused(call("mix", "run", "run", "--out", "mixed"), "cannot be mixed")
+    assert (tmp_path / "t.csv").read_bytes() == before
+
+
+def test_a_row_scores_alike_alone_and_among_others(tmp_path):
+    """Codes of digits alone are the labels that they were among others, for every command."""
+    frame = pd.DataFrame({"code": ["007", "1e3", "012", "abc"] * 50, "x": np.arange(200) % 7})
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    frame[:3].to_csv(tmp_path / "few.csv", index=False)
+    run = tmp_path / "run"
+    succeed("detect", "fit", tmp_path / "all.csv", "--out", run, "--level", "0.05", "--json", *QUICK)
+    for command in (("score",), ("detect", "score")):
+        scores = []
+        for name in ("all", "few"):
+            out = tmp_path / f"{command[0]}-{name}.csv"
+            succeed(*command, run, tmp_path / f"{name}.csv", "--out", out)
+            scores.append(pd.read_csv(out)[:3].filter(regex="score|log|nll|nats"))
+        assert len(scores[0].columns) > 0
+        pd.testing.assert_frame_equal(*scores)

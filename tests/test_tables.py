@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import subprocess
 import sys
 from itertools import pairwise
@@ -26,6 +27,8 @@ from chainrule.tables import (
     Standard,
     TableSchema,
     infer_schema,
+    iter_table,
+    read_table,
 )
 from chainrule.tables.segments import Segments
 from chainrule.tables.transforms import LARGEST
@@ -611,3 +614,50 @@ def test_columns_can_be_written_by_hand() -> None:
     )
     assert schema.encode(pd.DataFrame({"x": [5.0], "b": [True], "c": ["v"]})).tolist() == [[2, 1, 1]]
     assert schema.log_jacobian(np.zeros((1, 3)))[0, 0] == pytest.approx(-np.log(2))
+
+
+def test_whole_numbers_beyond_the_range_share_their_state_by_distance():
+    schema = infer_schema(pd.DataFrame({"n": [0, 1, 2, 3, 8] * 10}))
+    far = pd.DataFrame({"n": [0, 8, 9, 10, -1, 10**9]})
+    values, shares = schema.encode_with_log_jacobian(far)
+    assert values[:, 0].tolist() == [1, 9, 10, 10, 0, 10]
+    assert shares[:5, 0].tolist() == pytest.approx([0, 0, -math.log(2), -math.log(6), -math.log(2)])
+    assert shares[5, 0] == pytest.approx(-2 * math.log(1e9), abs=1e-6)
+    beyond = pd.DataFrame({"n": np.arange(9, 20_009)})
+    assert np.exp(schema.log_jacobian(beyond)).sum() == pytest.approx(1, abs=1e-4)
+
+
+# --- labels that look like numbers --------------------------------------------------------------------------
+
+
+def _codes_frame() -> pd.DataFrame:
+    codes = ["007", "1e3", "012", "12", "TRUE", "abc", None]
+    return pd.DataFrame({"code": codes * 20, "port": [80, 443, 80, 22, 80, 443, 22] * 20, "x": range(140)})
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 3, 1000])
+def test_codes_are_read_alike_whatever_else_is_in_the_file(tmp_path, chunk_rows):
+    frame = _codes_frame()
+    schema = infer_schema(frame, kinds={"port": "categorical"})
+    wanted = schema.encode(frame)
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    chunks = list(iter_table(tmp_path / "all.csv", chunk_rows, schema=schema))
+    np.testing.assert_array_equal(np.concatenate([schema.encode(chunk) for chunk in chunks]), wanted)
+    assert all(chunk["port"].dtype.kind == "i" for chunk in chunks)  # numbers stay numbers
+
+    digits = frame["code"].isin(["007", "1e3", "012"]).to_numpy()
+    frame[digits].to_csv(tmp_path / "few.csv", index=False)
+    few = read_table(tmp_path / "few.csv", schema=schema)
+    assert few["code"].tolist()[:3] == ["007", "1e3", "012"]
+    np.testing.assert_array_equal(schema.encode(few), wanted[digits])
+
+
+def test_numbers_match_the_one_category_that_spells_them():
+    column = CategoricalColumn(name="c", dtype="object", categories=("007", "1e3", "012", "0012", "5", "05"))
+    numbers = pd.Series([7, 1000.0, 12, 5, 6, np.nan])
+    np.testing.assert_array_equal(column.read(numbers), [0, 1, 6, 4, 6, np.nan])  # 12 is spelled twice
+    np.testing.assert_array_equal(
+        column.read(pd.Series(["7", "007", "1000"])), [6, 0, 6]
+    )  # texts as they are
+    priced = CategoricalColumn(name="c", dtype="float64", categories=("0.5", "3"), labels="number")
+    np.testing.assert_array_equal(priced.read(pd.Series(["0.50", "3.0", "03", "x"])), [0, 1, 1, 2])

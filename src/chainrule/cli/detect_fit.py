@@ -109,7 +109,9 @@ def fit(
     allow_missing: Annotated[
         bool,
         typer.Option(
-            "--allow-missing", help="Accept empty cells later in columns that have none now: odd, no error."
+            "--allow-missing",
+            help="Accept empty cells later in columns that have none now. How odd one is depends on "
+            "the column.",
         ),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of everything random.")] = 0,

@@ -20,6 +20,7 @@ from chainrule.cli.detect_show import report_json, show_score
 from chainrule.cli.names import SPLITS, complete_table
 from chainrule.cli.options import AsJson, Overwrite
 from chainrule.cli.output import counting, print_json, say
+from chainrule.cli.table_files import refuse_input
 from chainrule.cli.table_rows import Rows, RowSource, row_source
 from chainrule.errors import ChainruleError, unknown_name
 
@@ -93,8 +94,9 @@ def score(
     detector = open_detector(opened)
     detector = detector if rule is None else detector.with_rule(rule)
     if out is not None:
+        refuse_input(out, table)
         _check_result_file(out, overwrite)
-    source = _source(table, split, label, detector)
+    source = _source(table, split, label, detector, opened)
     if _was_fitted_on(source, detector):
         say(f"warning: {run} was fitted on rows of {source.name}; those look less odd to it than new ones")
     stream = _Stream(opened, detector, OddestCells(max(top, 1)), LabelTally(), identifier)
@@ -123,7 +125,7 @@ def _check_result_file(out: Path, overwrite: bool) -> None:
     check_writable(out, overwrite=overwrite)
 
 
-def _source(table: str, split: str | None, label: str | None, detector: Detector) -> RowSource:
+def _source(table: str, split: str | None, label: str | None, detector: Detector, run: TableRun) -> RowSource:
     """The rows to score; the label column of the run is taken for one here too, if it is there."""
     from chainrule.cli.table_rows import column_names, is_catalogue_table
 
@@ -132,7 +134,7 @@ def _source(table: str, split: str | None, label: str | None, detector: Detector
     noted = detector.about.get("label")
     if label is None and noted is not None and noted in column_names(table):
         label = noted
-    return row_source(table, "detect", split=split, label=label)
+    return row_source(table, "detect", split=split, label=label, schema=run.table.schema)
 
 
 def _was_fitted_on(source: RowSource, detector: Detector) -> bool:

@@ -51,6 +51,12 @@ def mix(
         raise ChainruleError("mix needs two or more models.")
     _check_out(out, runs, overwrite)
     opened = [open_model(source) for source in runs]
+    for source in runs:
+        if (Path(source) / "schema.json").is_file():
+            raise ChainruleError(
+                f"{source} is a model of a table: every table model maps columns in its own way, "
+                "so they cannot be mixed; fit one model with more --steps instead."
+            )
     mixture = Ensemble([one.model for one in opened])
     mixture.save_pretrained(out, overwrite=overwrite)
     first, config = opened[0].config, read_config(out)

@@ -13,15 +13,23 @@ from chainrule.errors import ChainruleError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["TABLE_SUFFIXES", "TableFile", "check_table_file"]
+__all__ = ["TABLE_SUFFIXES", "TableFile", "check_table_file", "refuse_input"]
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
-def check_table_file(path: Path, *, overwrite: bool) -> None:
+def refuse_input(path: Path, source: str) -> None:
+    """Raise `ChainruleError` where the result would replace the very table that it is of."""
+    if path.exists() and Path(source).exists() and path.samefile(source):
+        raise ChainruleError(f"{path} is the table to be read; name another file with --out.")
+
+
+def check_table_file(path: Path, source: str | None = None, *, overwrite: bool) -> None:
     """Say before long work what cannot be written; `ChainruleError` as of `check_writable`."""
     from chainrule.report import check_writable
 
+    if source is not None:
+        refuse_input(path, source)
     if not path.name.lower().endswith(TABLE_SUFFIXES):
         raise ChainruleError(
             f"{path}: tables are written as {', '.join(TABLE_SUFFIXES)}; choose one of these."

@@ -83,7 +83,8 @@ def _rows_to_evaluate(opened: TableRun, data: str | None, split: str) -> tuple[D
     if data is not None:
         catalogue = is_catalogue_table(data)
         purpose = "train" if plan is None else plan.purpose
-        source = row_source(data, purpose, split=split if catalogue else None)
+        chosen = split if catalogue else None
+        source = row_source(data, purpose, split=chosen, schema=opened.table.schema)
         return source.read().frame, source.name
     if plan is None:
         raise ChainruleError(f"{opened.source} does not say what it was fitted to; name a table with --data.")
@@ -135,14 +136,15 @@ def score_table(
 ) -> None:
     """log p of every row, and the surprise of every cell on request, streamed."""
     if out is not None:
-        check_table_file(out, overwrite=overwrite)
+        check_table_file(out, table, overwrite=overwrite)
     elif per_variable:
         raise ChainruleError("--per-variable needs --out FILE: a .csv or .parquet with a column for each.")
     elif as_json:
         raise ChainruleError("--json needs --out FILE for the scores of a table; it prints the summary.")
     opened = open_table_run(run)
     purpose = "train" if opened.plan is None else opened.plan.purpose
-    source = row_source(table, purpose, split=split or ("test" if is_catalogue_table(table) else None))
+    split = split or ("test" if is_catalogue_table(table) else None)
+    source = row_source(table, purpose, split=split, schema=opened.table.schema)
     rows, total, impossible = 0, 0.0, 0
     began = time.perf_counter()
     with _Sink(out, overwrite) as sink, counting("scoring", enabled=out is not None) as on_progress:
@@ -272,10 +274,11 @@ def fill_table(
     as_json: bool,
 ) -> None:
     """The table with its empty cells drawn from p(empty given known); other columns come back as they are."""
-    check_table_file(out, overwrite=overwrite)
+    check_table_file(out, table, overwrite=overwrite)
     opened = open_table_run(run)
     purpose = "train" if opened.plan is None else opened.plan.purpose
-    source = row_source(table, purpose, split=split or ("test" if is_catalogue_table(table) else None))
+    split = split or ("test" if is_catalogue_table(table) else None)
+    source = row_source(table, purpose, split=split, schema=opened.table.schema)
     frame = source.read().frame
     known = {str(name) for name in opened.table.schema.names}
     holes = frame[[name for name in frame.columns if str(name) in known]].isna()

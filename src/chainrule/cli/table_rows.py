@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from chainrule.data import TableDataset
+    from chainrule.tables import TableSchema
 
 __all__ = [
     "CHUNK_ROWS",
@@ -63,12 +64,18 @@ class RowSource(Protocol):
 
 
 def row_source(
-    spec: str, purpose: Purpose, *, split: str | None = None, label: str | None = None
+    spec: str,
+    purpose: Purpose,
+    *,
+    split: str | None = None,
+    label: str | None = None,
+    schema: TableSchema | None = None,
 ) -> RowSource:
     """The table that `spec` names: a catalogue table, an .npz of X and y, or a text or parquet file.
 
     - `split`: of a catalogue table; "train" is all that is not "test".
     - `label`: a column of labels, which is then no column of the table.
+    - `schema`: of the run that the rows are for, so that files are read as it was fitted.
 
     Raises `ChainruleError` for what is no table, and options that do not go with it.
     """
@@ -89,7 +96,7 @@ def row_source(
         raise ChainruleError(f"{unknown_name('table', spec, DATASETS)} (and there is no such file)")
     if spec.lower().endswith(".npz"):
         return _of_arrays(spec, label)
-    return _File(spec, label)
+    return _File(spec, label, schema)
 
 
 def is_catalogue_table(spec: str) -> bool:
@@ -132,9 +139,9 @@ def without(frame: DataFrame, drop: tuple[str, ...]) -> DataFrame:
 class _File:
     """Text or parquet, read by `chainrule.tables`."""
 
-    def __init__(self, path: str, label: str | None) -> None:
+    def __init__(self, path: str, label: str | None, schema: TableSchema | None) -> None:
         self.name = path
-        self._label = label
+        self._label, self._schema = label, schema
 
     @property
     def total(self) -> int | None:
@@ -143,12 +150,12 @@ class _File:
     def read(self) -> Rows:
         from chainrule.tables import read_table
 
-        return _labelled(read_table(self.name), self._label)
+        return _labelled(read_table(self.name, schema=self._schema), self._label)
 
     def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[Rows]:
         from chainrule.tables import iter_table
 
-        for frame in iter_table(self.name, rows):
+        for frame in iter_table(self.name, rows, schema=self._schema):
             yield _labelled(frame, self._label)
 
 

@@ -8,6 +8,7 @@ labels), NaN where missing --to_model--> z, what the model sees. Kinds with `lev
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -34,6 +35,10 @@ class _Column(BaseModel):
     name: int | str
     dtype: str
     missing: bool = False
+
+    def log_share(self, x: Array) -> Array:
+        """log of the part of its state's probability that x has; 0 where a state counts as one value."""
+        return np.zeros(x.shape)
 
     @property
     def density(self) -> Density | None:
@@ -106,7 +111,8 @@ class IntegerColumn(_Column):
 
     Few points (no `transform`): state 0 stands for everything below `low`, the last state for everything
     above `high`, and those between for the points; a value between two points counts as the nearer one.
-    The members of an outer state share its probability. They decode to `low` and to `high`.
+    The members of an outer state share its probability by their distance k = 1, 2, ... from the range,
+    1 / (k (k + 1)) each, which sums to 1: a number far out is odd. They decode to `low` and to `high`.
 
     Many whole numbers (with `transform`): a density, which over cells of width 1 is about a probability;
     values outside low ... high are as for numeric columns, and decode to `low` and `high`.
@@ -158,6 +164,12 @@ class IntegerColumn(_Column):
             return self.transform.forward(x)
         with np.errstate(over="ignore"):
             return np.asarray(np.clip(np.rint((x - self.low) / self.spacing), -1, self.points) + 1)
+
+    def log_share(self, x: Array) -> Array:
+        """log of the part of its state's probability that x has: below 0 only outside low ... high."""
+        beyond = np.maximum(self.low - x, x - self.high) / self.spacing
+        steps = np.maximum(np.rint(beyond), 0)
+        return np.where(steps > 0, -np.log(np.maximum(steps, 1)) - np.log1p(steps), 0.0)
 
     def from_model(self, z: Array) -> Array:
         """x of z."""
@@ -226,10 +238,30 @@ class CategoricalColumn(_Column):
         values[-1] = OTHER
         return values
 
+    @cached_property
+    def _codes_by_number(self) -> dict[float, int]:
+        """The categories that spell a number, without those that spell the same one."""
+        numbers = [_spelled_number(category) for category in self.categories]
+        spellings = Counter(numbers)
+        return {
+            number: code
+            for code, number in enumerate(numbers)
+            if number is not None and spellings[number] == 1
+        }
+
+    def _state(self, label: str, by_number: bool) -> int:
+        code = self._codes.get(label)
+        if code is None and by_number:
+            number = _spelled_number(label)
+            code = None if number is None else self._codes_by_number.get(number)
+        return self.levels - 1 if code is None else code
+
     def read(self, series: Series) -> Array:
-        """The state of each cell."""
+        """The state of each cell; a number matches the one category that spells it, as 7 does "007"."""
         codes, labels, _ = as_labels(series, self.name)
-        states = np.array([*(self._codes.get(label, self.levels - 1) for label in labels), np.nan])
+        # Where the cells or the categories are numbers, 007 and 7.0 are one; as texts they are two.
+        by_number = self.labels in ("number", "integer") or series.dtype.kind in "iuf"
+        states = np.array([*(self._state(label, by_number) for label in labels), np.nan])
         return np.asarray(states[codes])  # code -1, missing, is the last one
 
     def to_model(self, x: Array) -> Array:
@@ -297,6 +329,15 @@ class BooleanColumn(_Column):
         cells = np.empty(len(x), dtype=object)
         cells[:] = [None if missing else value for missing, value in zip(hole, x == 1, strict=True)]
         return _typed(cells, self.dtype, hole)
+
+
+def _spelled_number(text: str) -> float | None:
+    """The number that a text spells; None where there is none that float64 tells from its neighbours."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) < 2**53 and "_" not in text else None
 
 
 _TRUTH = {"false": 0.0, "true": 1.0, "0": 0.0, "1": 1.0}

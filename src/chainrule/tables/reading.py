@@ -20,6 +20,8 @@ from chainrule.errors import ChainruleError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from chainrule.tables.schema import TableSchema
+
 __all__ = ["TABLE_FILES", "iter_table", "read_table"]
 
 #: What `read_table` reads, for help texts.
@@ -32,7 +34,7 @@ _SAMPLE_LINES = 50
 _SPACES = r"\s+"
 
 
-def read_table(path: str | PathLike[str]) -> DataFrame:
+def read_table(path: str | PathLike[str], *, schema: TableSchema | None = None) -> DataFrame:
     """The table in a file, with its rows numbered from 0.
 
     - Text: the separator (comma, semicolon, tab, bar, or blanks) is found out. The first line is a header
@@ -40,6 +42,8 @@ def read_table(path: str | PathLike[str]) -> DataFrame:
       column without a name, as pandas writes, is row numbers and left out. A comma may be the decimal
       point where it is not the separator. Empty cells, NA and NaN are missing values.
     - Parquet needs pyarrow: `pip install "chainrule[parquet]"`.
+    - `schema`: its categorical columns of text are read as text, so that the code 007 is "007" also in a
+      file, or part of one, that happens to hold nothing but digits there. Parquet brings its own types.
 
     Raises `ChainruleError` for files that cannot be read, two columns of one name, and rows of unequal
     lengths, naming the line.
@@ -51,25 +55,29 @@ def read_table(path: str | PathLike[str]) -> DataFrame:
         frames = list(iter_table(path, 1 << 17))
         return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     with _one_line(path):
-        return _tidy(pd.read_csv(path, **_layout(path).options, low_memory=False))
+        return _tidy(pd.read_csv(path, **_layout(path).options(schema), low_memory=False))
 
 
-def iter_table(path: str | PathLike[str], chunk_rows: int = 100_000) -> Iterator[DataFrame]:
+def iter_table(
+    path: str | PathLike[str], chunk_rows: int = 100_000, *, schema: TableSchema | None = None
+) -> Iterator[DataFrame]:
     """The same table as `read_table`, in parts of at most `chunk_rows` rows, in constant memory.
 
-    The rows' numbers go on from part to part. At least one part comes, if only an empty one.
+    The rows' numbers go on from part to part. At least one part comes, if only an empty one. The types of
+    columns are found part by part; with a `schema`, as of `read_table`, a row is read alike in all parts.
     """
     path = Path(path)
     chunk_rows = whole_number("chunk_rows", chunk_rows, minimum=1)
-    return _parquet_chunks(path, chunk_rows) if _is_parquet(path) else _text_chunks(path, chunk_rows)
+    return _parquet_chunks(path, chunk_rows) if _is_parquet(path) else _text_chunks(path, chunk_rows, schema)
 
 
-def _text_chunks(path: Path, chunk_rows: int) -> Iterator[DataFrame]:
+def _text_chunks(path: Path, chunk_rows: int, schema: TableSchema | None) -> Iterator[DataFrame]:
     import pandas as pd
 
     with _one_line(path):
         # low_memory=False: the types of a chunk are found over all its rows.
-        reader = pd.read_csv(path, **_layout(path).options, low_memory=False, chunksize=chunk_rows)
+        options = _layout(path).options(schema)
+        reader = pd.read_csv(path, **options, low_memory=False, chunksize=chunk_rows)
     with reader:
         while True:
             with _one_line(path):
@@ -129,8 +137,8 @@ class _Layout:
     has_header: bool
     decimal: str
 
-    @property
-    def options(self) -> dict[str, Any]:
+    def options(self, schema: TableSchema | None) -> dict[str, Any]:
+        text = () if schema is None else _text_names(schema)
         return {
             "sep": self.separator,
             "names": self.names,
@@ -138,7 +146,13 @@ class _Layout:
             "decimal": self.decimal,
             "skipinitialspace": True,
             "encoding": "utf-8-sig",
+            "dtype": {name: str for name in self.names if name in text},
         }
+
+
+def _text_names(schema: TableSchema) -> set[str]:
+    """The columns whose cells are labels as they are spelled."""
+    return {str(c.name) for c in schema.columns if c.kind == "categorical" and c.labels == "text"}
 
 
 def _layout(path: Path) -> _Layout:

@@ -133,6 +133,8 @@ class TableSchema(BaseModel):
                 slopes[:, place] = np.where(np.isnan(x), 0, slope) if column.missing or allow_holes else slope
             else:
                 values[:, place] = column.to_model(x)
+                if with_slopes:
+                    slopes[:, place] = np.where(np.isnan(x), 0, column.log_share(x))
         return values, slopes
 
     def places(self, frame: DataFrame) -> list[int]:
