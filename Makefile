@@ -13,7 +13,7 @@ test: $(VENV)/.ready-dev      ## lint, types, import floors, and the tests (unde
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 slow: $(VENV)/.ready-dev      ## the long tests: small real trainings, likelihoods on real data
 	$(BIN)/pytest -m slow
