@@ -28,7 +28,7 @@ from torch import Tensor
 
 from chainrule.conditionals import Categorical
 from chainrule.model import AutoregressiveModel
-from chainrule.models import GatedPixelCNN, PixelCNN
+from chainrule.models import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelCNNPP, RowLSTM
 
 BINARY, COLOUR = (1, 28, 28), (3, 32, 32)
 
@@ -39,10 +39,18 @@ MODELS: dict[str, Callable[[], AutoregressiveModel]] = {
         BINARY, features=32, num_layers=5, kernel_size=3, head=(32,)
     ),
     "pixelcnn": lambda: PixelCNN(BINARY, features=128, head=(32, 32)),
+    # The paper's network for MNIST, and one of fifteen times as many weights.
+    "row-lstm": lambda: RowLSTM(BINARY),
+    "row-lstm-large": lambda: RowLSTM(BINARY, features=64, head=(64, 64)),
+    "diagonal-bilstm": lambda: DiagonalBiLSTM(BINARY),
+    "diagonal-bilstm-large": lambda: DiagonalBiLSTM(BINARY, features=64, head=(64, 64)),
     "gated-pixelcnn-colour": lambda: GatedPixelCNN(
         COLOUR, features=126, num_layers=10, kernel_size=3, head=(126,), conditional=Categorical(256)
     ),
     "pixelcnn-colour": lambda: PixelCNN(COLOUR, conditional=Categorical(256)),
+    # The paper's network for CIFAR-10, and one of a tenth of its weights.
+    "pixelcnn-pp": lambda: PixelCNNPP(COLOUR),
+    "pixelcnn-pp-small": lambda: PixelCNNPP(COLOUR, features=80, num_blocks=2),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -19,6 +20,7 @@ from chainrule.cli.main import app
 from chainrule.cli.names import TABLES
 from chainrule.data import CATALOGUE, TableEntry
 from chainrule.detection import Detector, detection_report
+from chainrule.errors import ChainruleError
 from chainrule.tables import infer_schema
 from chainrule.tabular import TableModel
 
@@ -131,6 +133,39 @@ def test_a_schema_may_be_edited_and_given(fitted, home, tmp_path):
     assert [column["name"] for column in content["columns"]] == ["amount", "country"]
 
 
+def test_what_is_not_chosen_is_as_fit_table_has_it(fitted):
+    """The defaults that were measured are the library's; the command line has none of its own."""
+    from chainrule.tabular import DEPENDENCE, fit_table
+
+    run, content = fitted
+    frame = payments().drop(columns=["id", "fraud"])
+    library = fit_table(frame, schema=TableModel.load(run).schema, steps=1, progress=False)
+    config = json.loads((run / "config.json").read_text())
+    assert config["settings"] == json.loads(json.dumps(library.model.settings()))
+    families = json.dumps(config["settings"]["conditional"])
+    assert "student_t" in families
+    assert '"min_scale": 0.1' in families
+    assert config["notes"]["table"]["options"] == {"steps": 20}
+    assert content["dependence"] == DEPENDENCE
+
+
+def test_the_help_names_the_defaults_of_the_library():
+    from chainrule.tabular import DEFAULT_STEPS, DEPENDENCE
+
+    page = " ".join(succeed("detect", "fit", "--help").out.replace("│", " ").split())
+    assert f"Updates of training; {DEFAULT_STEPS} if not said." in page
+    assert f"1 is log p(row). {DEPENDENCE:g} if not said." in page
+
+
+def test_an_ordering_may_be_given_column_by_column(home, tmp_path):
+    content = succeed(
+        "detect", "fit", home / "train.csv", "--out", tmp_path / "r", "--drop", "id", "--set",
+        "ordering=4,2,0,1,3", "--level", "0.05", "--json", *QUICK,
+    ).json  # fmt: skip
+    assert content["calibrated_on"] == 80
+    assert TableModel.load(tmp_path / "r").model.ordering.permutation == (4, 2, 0, 1, 3)
+
+
 # ---------------------------------------------------------------- score
 
 
@@ -189,6 +224,52 @@ def test_chunks_give_what_the_whole_gives(fitted, home, monkeypatch):
     ]
     assert parts["alarms"] == whole["alarms"]
     assert parts["report"]["by_label"] == whole["report"]["by_label"]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+def test_ids_and_labels_are_read_as_they_are_spelled_in_every_part(fitted, tmp_path, monkeypatch, chunk):
+    """007 is no 7 in a part of digits, 1e3 no 1000; what stands for no label is none in every part."""
+    ids = ["007", "8", "1e3", "abc", "", "NA", "0.50", "12", "1.0"]
+    labels = ["0", "1", "0.0", "1.0", "NA", "", "0", "nan", "1"]
+    table = payments(9, seed=1).astype({"age": float}).fillna({"age": 40.0})
+    table.assign(id=ids, fraud=labels).to_csv(tmp_path / "t.csv", index=False)
+    monkeypatch.setattr("chainrule.cli.table_rows._File.chunks.__defaults__", (chunk,))
+    out = tmp_path / "s.csv"
+    content = succeed(
+        "detect", "score", fitted[0], tmp_path / "t.csv", "--id", "id", "--out", out, "--top", "9", "--json"
+    ).json
+    written = pd.read_csv(out, dtype=str, keep_default_na=False)
+    assert list(written.id) == ids
+    assert {row["id"]: row["label"] for row in content["top"]} == dict(
+        zip(ids, ["0", "1", "0", "1", None, None, "0", None, "1"], strict=True)
+    )
+    kinds = {kind["label"]: kind["rows"] for kind in content["report"]["by_label"]}
+    assert kinds == {"0": 3, "1": 3}
+
+
+def test_labels_of_codes_are_the_same_for_fit_and_score(home, tmp_path):
+    frame = pd.read_csv(home / "train.csv").assign(fraud=["007", "012"] * 200)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    content = succeed(
+        "detect", "fit", tmp_path / "t.csv", "--out", tmp_path / "r", "--label", "fraud", "--drop", "id",
+        "--normal-only", "007", "--level", "0.05", "--json", *QUICK,
+    ).json  # fmt: skip
+    assert {kind["label"] for kind in content["report"]["by_label"]} == {"007", "012"}
+    scored = succeed("detect", "score", tmp_path / "r", tmp_path / "t.csv", "--json").json
+    assert scored["report"]["normal"] == "007"
+
+
+def test_none_is_a_label_and_may_be_the_normal_one(home, tmp_path):
+    frame = pd.read_csv(home / "train.csv")
+    frame.assign(fraud=np.where(frame.fraud == 1, "Fuzzers", "None")).to_csv(tmp_path / "t.csv", index=False)
+    content = succeed(
+        "detect", "fit", tmp_path / "t.csv", "--out", tmp_path / "r", "--label", "fraud", "--drop", "id",
+        "--normal-only", "None", "--level", "0.05", "--json", *QUICK,
+    ).json  # fmt: skip
+    assert {kind["label"]: kind["rows"] for kind in content["report"]["by_label"]} == {
+        "None": content["calibrated_on"],
+        "Fuzzers": 20,
+    }
 
 
 def test_reordered_and_further_columns_do_not_matter(fitted, home, tmp_path):
@@ -304,18 +385,40 @@ def test_a_fault_in_a_later_chunk_names_its_row_and_leaves_no_file(fitted, home,
         (["--percentile", "0"], ["--percentile 0"]),
         (["--mean-sd", "-1"], ["--mean-sd -1"]),
         (["--level", "0.1", "--mean-sd", "3"], ["exclude each other"]),
-        (["--level", "0.001"], ["level 0.001", "999 calibration rows"]),
-        (["--calibration", "0.1"], ["99 calibration rows", "with 40"]),
+        (
+            ["--level", "0.001"],
+            ["level 0.001", "999 calibration rows", "400 rows only 200", "1,998 rows", "--level 0.00498 or"],
+        ),
+        (
+            ["--calibration", "0.1"],
+            [
+                "99 calibration rows",
+                "rows only 40",
+                "990 rows at --calibration 0.1",
+                "--calibration 0.248 or",
+            ],
+        ),
+        (
+            ["--label", "fraud", "--normal-only", "1"],
+            ["of these 20 rows labelled '1' only 10", "198 rows labelled '1'", "--level 0.091 or"],
+        ),
         (["--calibration", "1.5"], ["--calibration 1.5"]),
         (["--dependence", "2"], ["--dependence 2"]),
         (["--steps", "0"], ["--steps", "0"]),
+        (["--seed", "-1"], ["--seed", "-1"]),
         (["--model", "chow-liu"], ["unknown model of tables", "made"]),
         (["--set", "hiden=3"], ["'hiden'", "'hidden'"]),
+        (["--set", "hidden=abc"], ["--set hidden=abc", "whole numbers with commas between"]),
+        (["--set", "hidden=1.5"], ["--set hidden=1.5", "whole numbers"]),
+        (["--set", "direct=maybe"], ["--set direct=maybe", "true or false"]),
+        (["--set", "activation=softmax"], ["--set activation=softmax", "relu, tanh, sigmoid or elu"]),
+        (["--set", "ordering=0,1,2,3,9"], ["ordering", "0..4"]),
         (["--set", "numeric=bernoulli"], ["no density"]),
         (["--set", "numeric=7"], ["numeric=7"]),
         (["--set", "numeric_transform=log"], ["numeric_transform", "standard"]),
         (["--set", "conditional=gaussian"], ["numeric=FAMILY"]),
-        (["--schema", "nowhere.json"], ["no schema can be read"]),
+        (["--schema", "nowhere.json"], ["no schema can be read", "schema.json that a run folder holds"]),
+        (["--label", "id"], ["--drop id", "--label", "leave --drop out"]),
         (["--split", "test"], ["No such option"]),
     ],
 )
@@ -323,6 +426,49 @@ def test_options_of_fit_that_cannot_be(home, tmp_path, options, words):
     command = ["detect", "fit", home / "train.csv", "--out", tmp_path / "r", "--quiet", *options]
     refused(call(*command, *([] if "--drop" in options else ["--drop", "id"])), *words)
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("good.csv", "a,b\n1,2\n", ["good.csv is not a .json file"]),
+        ("empty.json", "{}", ["empty.json", "'columns'"]),
+        ("list.json", "[]", ["list.json"]),
+        ("torn.json", '{"columns": [', ["torn.json"]),
+    ],
+)
+def test_what_is_no_schema(home, tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    called = call(
+        "detect", "fit", home / "train.csv", "--out", tmp_path / "r", "--schema", tmp_path / name, *QUICK
+    )
+    refused(called, "schema.json that a run folder holds", *words)
+
+
+@pytest.mark.parametrize("level", [0.2, 0.05, 0.01, 0.003])
+@pytest.mark.parametrize("share", [None, 0.1, 0.25])
+def test_what_is_advised_for_too_few_rows_is_enough_and_no_more(level, share, tmp_path):
+    """The rows, the level and the share that the error names are tried; fewer rows are refused again."""
+    from chainrule.cli.detect_fit import _check_calibration
+    from chainrule.cli.table_plan import TablePlan, parts_of
+
+    def fit(rows, level, share):
+        pd.DataFrame({"a": np.arange(rows) % 13}).to_csv(tmp_path / "t.csv", index=False)
+        plan = TablePlan(str(tmp_path / "t.csv"), "detect", held_out=share, rule=("conformal", level))
+        _check_calibration(plan, parts_of(plan))
+
+    with pytest.raises(ChainruleError) as caught:
+        fit(7, level, share)
+    (advised,) = re.findall(r"Give (?:a table of )?at least ([\d,]+) rows", str(caught.value))
+    rows = int(advised.replace(",", ""))
+    fit(rows, level, share)
+    fewer = int(0.8 * rows)
+    with pytest.raises(ChainruleError) as caught:
+        fit(fewer, level, share)
+    for lower in re.findall(r"--level ([\d.]+) or", str(caught.value)):
+        fit(fewer, float(lower), share)
+    for greater in re.findall(r"--calibration ([\d.]+) or", str(caught.value)):
+        fit(fewer, level, float(greater))
 
 
 def test_what_fit_needs(home, tmp_path, fitted):
@@ -376,6 +522,14 @@ def test_options_of_score_that_cannot_be(fitted, home, tmp_path):
     (tmp_path / "s.csv").touch()
     refused(call("detect", "score", run, new, "--out", tmp_path / "s.csv"), "already exists", "--overwrite")
     refused(call("detect", "score", run, new, "--split", "test"), "--split test", "catalogue")
+    refused(call("detect", "score", run, new, "--label", "amount"), "--label amount", "fitted on that column")
+    refused(
+        call("detect", "score", run, new, "--level", "0.001"),
+        "999 calibration rows",
+        "on 80",
+        "--level 0.0124",
+    )
+    succeed("detect", "score", run, new, "--level", "0.0124")
     page = succeed("detect", "score", run, new, "--normal", "5").out
     assert "no row is labelled '5'" in page
 
@@ -386,6 +540,9 @@ def test_options_of_score_that_cannot_be(fitted, home, tmp_path):
 def test_which_label_is_normal():
     assert normal_label(["0", "1"], None) == "0"
     assert normal_label(["True", "False"], None) == "False"
+    assert normal_label(["true", "false"], None) == "false"
+    assert normal_label(["No", "Yes"], None) == "No"
+    assert normal_label(["1"], None) == "0"
     assert normal_label(["neptune", "normal", "smurf"], None) == "normal"
     assert normal_label(["a", "b"], None) is None
     assert normal_label(["a", "b"], "b") == "b"

@@ -227,6 +227,8 @@ def test_a_synthetic_table_has_the_columns_and_types(run, tmp_path):
     assert set(frame.country) <= {"DE", "FR", "US", "(other)"}
     assert frame.hour.dtype == np.int64
     pd.testing.assert_frame_equal(frame, TableModel.load(run).sample(50, seed=4), check_dtype=False)
+    refused(call("sample", run), "--out is missing", "synthetic.csv")
+    refused(call("fill", run, out), "--out is missing", "filled.csv")
     refused(call("sample", run, "-n", "5", "--out", out), "already exists")
     refused(call("sample", run, "-n", "5", "--out", tmp_path / "x.png"), ".csv")
     refused(call("sample", run, "--out", out, "--overwrite", "--method", "naive"), "--method", "not for")

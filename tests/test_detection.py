@@ -197,7 +197,13 @@ def test_benjamini_hochberg_flags_the_published_example():
     assert set(np.array(p)[order][flagged]) == {0.0001, 0.0004, 0.0019, 0.0095}
     assert not detection.benjamini_hochberg([0.9, 1.0], 0.05).any()
     assert detection.benjamini_hochberg([], 0.05).shape == (0,)
-    one_line_error(lambda: detection.benjamini_hochberg([1.5], 0.05), "between 0 and 1")
+    one_line_error(lambda: detection.benjamini_hochberg([0.5, 1.5], 0.05), "row 1 is 1.5", "between 0 and 1")
+    message = one_line_error(
+        lambda: detection.benjamini_hochberg([math.nan] * 3, 0.05), "row 0 is nan", "2 more"
+    )
+    assert "likelihood" not in message
+    one_line_error(lambda: detection.benjamini_hochberg(["a"], 0.05), "not numbers", "between 0 and 1")
+    one_line_error(lambda: detection.benjamini_hochberg([0.5], "x"), "false_discovery_rate", "'x'")
 
 
 def test_benjamini_hochberg_controls_the_share_of_false_alarms():
@@ -236,10 +242,10 @@ def test_a_percentile_beside_an_infinite_score_is_the_lower_neighbour():
     ("rule", "scores", "words"),
     [
         (("conformal", 0.01), [0.0] * 50, ["at least 99", "with 50", "0.0196"]),
-        (("conformal", 0.0), [0.0], ["level is 0.0", "between 0 and 1"]),
-        (("percentile", 100), [0.0], ["percent is 100"]),
+        (("conformal", 0.0), [0.0], ["level", "above 0 and below 1", "0.0"]),
+        (("percentile", 100), [0.0], ["percent", "below 100", "not 100"]),
         (("mean-sd", 3), [0.0], ["at least two"]),
-        (("mean-sd", -1), [0.0, 1.0], ["k is -1"]),
+        (("mean-sd", -1), [0.0, 1.0], ["standard deviations", "above 0", "not -1"]),
         (("mean-sd", 3), [0.0, -INF, 1.0], ["1 of 3", "infinite", "conformal"]),
         (("conformal", 0.5), [], ["no rows"]),
         (("percentile", 5), [0.0, math.nan, math.nan], ["row 1 is NaN", "1 more"]),
@@ -253,6 +259,45 @@ def test_what_cannot_be_calibrated_is_said_in_one_line(rule, scores, words):
 
 def test_a_misspelt_rule_is_recognised():
     one_line_error(lambda: Rule("conformel", 0.1), "did you mean 'conformal'")
+    one_line_error(lambda: Rule(["conformal"], 0.1), "unknown threshold rule")
+
+
+@pytest.mark.parametrize("name", list(detection.RULES))
+@pytest.mark.parametrize("value", ["x", None, math.nan, 0, -1, True])
+def test_a_number_that_a_rule_cannot_have_is_refused_when_the_rule_is_made(name, value):
+    one_line_error(lambda: Rule(name, value), "finite number", repr(value))
+    one_line_error(lambda: detection.RULES[name]([0.0, 1.0, 2.0], value), "finite number")
+
+
+def test_a_rule_keeps_a_plain_number():
+    assert Rule("mean-sd", np.float32(3)) == Rule("mean-sd", torch.tensor(3.0)) == Rule("mean-sd", 3)
+    assert type(Rule("percentile", np.int64(5)).value) is float
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: detection.rows_needed("x"), ["level", "'x'"]),
+        (lambda: detection.smallest_level(0), ["rows", "at least 1", "not 0"]),
+        (lambda: detection.false_alarm_interval(99, 0.1, fresh_rows=-1), ["fresh_rows", "not -1"]),
+        (lambda: detection.false_alarm_interval(99, 0.1, confidence=1), ["confidence", "below 1"]),
+        (lambda: detection.false_alarm_interval(2.5, 0.1), ["rows", "2.5"]),
+        (lambda: conformal_p_values([0.0], [1.0], generator=0), ["generator is of type int", "default_rng"]),
+        (
+            lambda: detection.detection_report([0.0, 1.0], [1, 0], generator=0),
+            ["generator is of type int", "default_rng"],
+        ),
+        (lambda: detection.alarm_report(5, [1]), ["alarms", "shape ()"]),
+        (lambda: detection.alarm_report([2, 0], [1, 0]), ["alarms hold 2", "1 for an alarm"]),
+        (lambda: detection.alarm_report([1, 0], [1]), ["labels", "(1,)", "(2,)"]),
+        (lambda: Detector.fit([0.0] * 99, rule="conformal"), ["rule is of type str", "Rule("]),
+        (lambda: Detector.fit([0.0] * 99).with_rule(0.05), ["rule is of type float"]),
+        (lambda: Detector.fit([0.0] * 99).judge([0.0], ids=["a", "b"]), ["2 ids for 1 scores"]),
+        (lambda: column_detector().judge([0.0], [[0.0] * 3], max_columns=0), ["at least 1", "not 0"]),
+    ],
+)
+def test_wrong_arguments_are_one_line(call, words):
+    one_line_error(call, *words)
 
 
 # --------------------------------------------------------------------------------------- detectors
@@ -314,6 +359,19 @@ def test_beyond_the_calibration_rows_distance_decides_and_nats_are_the_unit():
     assert tiny.column == "column 0"
     assert columns.standardised([[-8.0, -9.0]])[0, 1] == 9.0
     assert columns.oddest([[-8.0, -INF]])[0][0].as_dict()["surprise"] is None
+
+
+def test_a_rank_that_is_high_by_a_hair_is_no_reason():
+    """A flag whose surprise varies by a hair, beside a number far off: the number is the reason, alone."""
+    generator = rng(23)
+    hair = -0.7 - 0.001 * generator.random(240)
+    columns = ColumnCalibration.fit(
+        np.stack([hair, -4 + generator.normal(size=240)], axis=1), ["flag", "age"], 240
+    )
+    row = [[-0.7012, np.sort(columns.ordered[1])[2]]]  # odder than all, and than all but two
+    assert columns.p_values(row)[0, 0] < 0.01 < columns.p_values(row)[0, 1] < 0.05
+    assert columns.oddest_names(row) == [["age"]]
+    assert columns.oddest_names([[-0.7012, -4.0]]) == [["flag"]]  # one is always named
 
 
 def test_column_p_values_are_valid_for_each_column():
@@ -425,8 +483,20 @@ def test_a_full_disk_leaves_the_previous_detector(saved, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    one_line_error(lambda: Detector.fit([0.0] * 99).save(saved), "No space left", "unchanged")
+    detector = Detector.fit([0.0] * 99)
+    one_line_error(lambda: detector.save(saved, overwrite=True), "No space left", "unchanged")
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+def test_a_detector_is_replaced_only_if_asked(saved):
+    before, other = Detector.load(saved), Detector.fit(np.arange(99.0))
+    (saved / "model.safetensors").write_bytes(b"of the model")
+    one_line_error(lambda: other.save(saved), "already holds a detector", "overwrite=True")
+    assert Detector.load(saved).threshold == before.threshold
+    other.save(saved, overwrite=True)
+    assert Detector.load(saved).threshold == other.threshold
+    assert (saved / "model.safetensors").read_bytes() == b"of the model"
+    one_line_error(lambda: other.save(""), "folder must be a path")
 
 
 def test_notes_that_are_no_json_are_refused_before_anything_is_written(tmp_path):
@@ -776,7 +846,8 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
         ("there.csv", {}, ["already exists"]),
         ("no/folder.csv", {}, ["could not be written"]),
         ("folder.csv", {"overwrite": True}, ["is a folder"]),
-        ("out.csv", {"top": -1}, ["top is -1"]),
+        ("out.csv", {"top": -1}, ["top", "at least 0", "not -1"]),
+        ("out.csv", {"max_columns": 0}, ["max_columns", "at least 1", "not 0"]),
     ],
 )
 def test_outputs_that_cannot_be_are_refused_at_once(name, options, words, tmp_path):
@@ -796,3 +867,25 @@ def test_a_stream_refuses_what_does_not_fit():
     one_line_error(
         lambda: judge_stream([rows], detector=plain, ids=lambda chunk: ["a"], **score), "1 ids for 1000 rows"
     )
+    one_line_error(
+        lambda: judge_stream(5, detector=plain, **score), "chunks is of type int", "parts of a table"
+    )
+    one_line_error(lambda: judge_stream(rows, detector=plain, **score), "(1000, 3)", "[table]")
+    one_line_error(lambda: judge_stream([rows], rows.sum(1), plain), "score is", "a function")
+    one_line_error(lambda: judge_stream([rows], detector="runs/tree", **score), "type str", "Detector.load")
+
+
+@pytest.mark.parametrize("change", [lambda scores: scores[1:], lambda scores: np.append(scores, 0.0)])
+def test_as_many_scores_as_rows(change, tmp_path):
+    """A score too few would shift the numbers of all rows after it."""
+    rows, plain = stream_rows(10), Detector.fit([0.0] * 99)
+    one_line_error(
+        lambda: judge_stream(
+            [rows[:5], rows[5:]],
+            lambda chunk: change(chunk.sum(1)) if chunk[0, 0] == rows[5, 0] else chunk.sum(1),
+            plain,
+            out=tmp_path / "out.csv",
+        ),
+        "the 5 rows of the chunk that begins at row 5",
+    )
+    assert not list(tmp_path.iterdir())

@@ -12,13 +12,20 @@ from chainrule.models import (
     MADE,
     MODELS,
     NADE,
+    RNN,
+    AttentionRNN,
     BayesNet,
     ChowLiuTree,
     DeepNADE,
+    DiagonalBiLSTM,
     Ensemble,
     GatedPixelCNN,
     Independent,
     PixelCNN,
+    PixelCNNPP,
+    RowLSTM,
+    Transformer,
+    WaveNet,
 )
 from chainrule.orderings import random_ordering
 from chainrule.testing import all_examples, check_model
@@ -86,10 +93,26 @@ MODELS_WITH_OPTIONS = {
     "pixelcnn, context, dropout": lambda: PixelCNN(
         (2, 3), features=4, num_blocks=1, first_kernel_size=3, head=(), context_size=2, dropout=0.5
     ),
+    "pixelcnn-pp": lambda: PixelCNNPP((1, 3, 3), features=3, num_blocks=1),
     "gated-pixelcnn": lambda: GatedPixelCNN((1, 3, 3), features=4, num_layers=2, kernel_size=3, head=(5,)),
     "gated-pixelcnn, context, dropout": lambda: GatedPixelCNN(
         (2, 3), features=4, num_layers=2, first_kernel_size=3, head=(), context_size=2, dropout=0.5
     ),
+    "row-lstm": lambda: RowLSTM((1, 3, 3), features=3, num_layers=2, head=(5,)),
+    "row-lstm, context": lambda: RowLSTM(
+        (2, 3), features=3, num_layers=1, kernel_size=5, first_kernel_size=3, head=(), context_size=2
+    ),
+    "diagonal-bilstm": lambda: DiagonalBiLSTM((1, 3, 3), features=3, num_layers=2, head=(5,)),
+    "diagonal-bilstm, context": lambda: DiagonalBiLSTM(
+        (2, 3), features=3, num_layers=1, first_kernel_size=3, head=(), context_size=2
+    ),
+    "rnn": lambda: RNN((5,), hidden=4),
+    "attention-rnn": lambda: AttentionRNN((5,), hidden=4),
+    "transformer": lambda: Transformer((5,), width=8, num_layers=1, num_heads=2),
+    "transformer, context": lambda: Transformer(
+        (2, 2), width=8, num_layers=2, num_heads=4, num_kv_heads=2, window=2, context_size=2
+    ),
+    "wavenet": lambda: WaveNet((5,), channels=4, skip_channels=4, layers_per_stack=2, num_stacks=1),
     "ensemble, mixed": lambda: Ensemble([FVSBN((4,)), NADE((4,), hidden=2), fitted(ChowLiuTree((4,)))]),
     "ensemble, one member": lambda: Ensemble([MADE((4,), hidden=(5,), num_masks=2).view(mask=1)]),
     "ensemble, nested": lambda: Ensemble(

@@ -327,7 +327,8 @@ def params_by_steps(model, x, context=None, state=None, first=0):
 @BOTH
 @pytest.mark.parametrize("packed", [True, False])
 def test_single_precision_with_and_without_packed_products(model_class, packed, monkeypatch):
-    """A batch of 16 takes oneDNN's packed products where this PyTorch has them."""
+    """Large products are oneDNN's packed ones where this PyTorch has them; here small ones are too."""
+    monkeypatch.setattr(products, "_WORTH_PACKING", 0)
     if not packed:
         monkeypatch.setattr(products, "_packed", lambda *_: None)
     model = small(model_class, (1, 5, 6), features=32, context_size=2).eval()
@@ -344,6 +345,7 @@ def test_single_precision_with_and_without_packed_products(model_class, packed, 
 def test_where_pytorch_cannot_pack_blas_is_used(monkeypatch):
     weight = torch.randn(5, 7)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(products, "_WORTH_PACKING", 0)
     product = products.RepeatedProduct(weight, 64)
     assert product.packed is None
     x, out = torch.randn(64, 7), torch.empty(64, 5)

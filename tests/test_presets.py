@@ -25,10 +25,10 @@ def test_a_preset_can_be_trained(model, name):
     of_model, of_training = split_settings(MODELS[model], {**chosen.settings, **chosen.training})
     assert of_model == chosen.settings
     assert training_settings(of_training).epochs == chosen.training["epochs"]
-    small = {**of_model}
-    if isinstance(small.get("hidden"), list):  # the real ones take hundreds of megabytes
-        small["hidden"] = [4] * len(small["hidden"])
-    built = build_model(MODELS[model], (1, 2, 3), small, seed=0)
+    # The real ones take hundreds of megabytes.
+    tiny = {"hidden": [4, 4], "head": [6], "features": 6, "num_blocks": 1, "num_layers": 1}
+    smaller = {name: value for name, value in tiny.items() if isinstance(of_model.get(name), type(value))}
+    built = build_model(MODELS[model], (1, 2, 3), of_model | smaller, seed=0)
     assert chosen.members == 1 or len(built.ensemble(chosen.members).members) == chosen.members
 
 
@@ -68,6 +68,18 @@ def test_a_configuration_of_our_own_has_no_published_number():
     (row,) = [line for line in page.splitlines() if line.split()[:1] == ["compact"]]
     assert row.split()[2] == "-"
     assert complete_preset(SimpleNamespace(params={"model": "made"}), "comp")[0][0] == "compact"
+
+
+@pytest.mark.parametrize(("model", "name"), [pair for pair in ALL if preset(*pair).costs])
+def test_what_an_epoch_takes_is_said_of_this_very_network(model, name):
+    chosen = preset(model, name)
+    of_model, _ = split_settings(MODELS[model], dict(chosen.settings))
+    for cost in chosen.costs:
+        shape = CATALOGUE[cost.data].event_shape
+        assert build_model(MODELS[model], shape, of_model, seed=0).num_parameters == cost.parameters
+    page = succeed("models", model).out
+    assert f"--preset {name}: {chosen.costs[0].parameters:,} parameters; an epoch takes" in page
+    json.dumps(chosen.summary())
 
 
 def test_unknown_presets():

@@ -437,3 +437,16 @@ def test_a_configuration_changed_by_hand_is_not_resumed(part, name, value, words
         fit(model, tiny_data(), run, resume=True, progress=False, **config["training"])
     (run / "config.json").write_text(original)
     train_case("nade", run, resume=True, **EVERY_STEP)
+
+
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(tmp_path):
+    run = tmp_path / "run"
+    train_case("plain", run)
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    del config["training"]["carry_state"]
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    train_case("plain", run, resume=True)
+    del config["training"]["batch_size"]  # this run had another than the default
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ChainruleError, match="batch_size"):
+        train_case("plain", run, resume=True)

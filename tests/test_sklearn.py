@@ -145,6 +145,19 @@ def test_contamination_is_the_share_of_training_rows_that_are_outliers(rows, con
     assert abs(outliers.mean() - contamination) < 1 / rows
 
 
+def test_automatic_contamination_is_tukeys_fence():
+    X = correlated(300, columns=2)
+    X[:10] *= 50
+    estimator = small(steps=100, contamination="auto").fit(X)
+    scores = estimator.score_samples(X)
+    low, high = np.quantile(scores, [0.25, 0.75])
+    assert estimator.offset_ == pytest.approx(low - 1.5 * (high - low))
+    outliers = estimator.predict(X) == -1
+    assert outliers[:10].all()
+    assert outliers[10:].mean() < 0.1
+    assert clone(estimator).contamination == "auto"
+
+
 def test_odd_rows_are_outliers():
     X = correlated(300, columns=2)
     estimator = small(steps=200, contamination=0.05).fit(X)
@@ -177,6 +190,39 @@ def test_frames_with_strings_booleans_and_holes():
     with pytest.raises(ValueError, match="feature names should match"):
         estimator.score_samples(frame.rename(columns={"city": "town"}))
     one_line_error(lambda: estimator.score_samples(frame.assign(spent="much")), "spent", "much")
+
+
+@pytest.mark.parametrize("as_what", ["objects", "texts", "lists"])
+def test_arrays_of_strings(as_what):
+    objects = customers().drop(columns="plan").to_numpy(object)
+    X = {"objects": objects, "texts": objects.astype(str), "lists": objects.tolist()}[as_what]
+    estimator = small(steps=5).fit(X)
+    kinds = [column.kind for column in estimator.model_.schema.columns]
+    assert kinds == ["integer", "categorical", "boolean", "numeric"]
+    scores = estimator.score_samples(X)
+    assert np.isfinite(scores).all()
+    # The same numbers whatever they come as: strings, objects, or a DataFrame.
+    frame = pd.DataFrame(objects, columns=["x0", "x1", "x2", "x3"]).infer_objects()
+    assert np.allclose(scores, estimator.model_.log_prob(frame), atol=1e-9)
+    drawn = estimator.sample(20)
+    assert drawn.dtype == object
+    assert set(drawn[:, 1]) <= {"Oslo", "Rome", "(other)"}
+    assert estimator.score_samples(drawn).shape == (20,)
+    assert np.isfinite(cross_val_score(small(steps=1), X, cv=2)).all()
+
+
+def test_an_array_after_a_frame_with_an_empty_column():
+    frame = pd.DataFrame(correlated(), columns=list("abcd")).assign(b=np.nan)
+    estimator = small().fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # scikit-learn says that names are missing
+        assert np.array_equal(estimator.score_samples(frame.to_numpy()), estimator.score_samples(frame))
+
+
+def test_scores_at_full_dependence_are_exact_also_with_holes():
+    frame = customers()
+    estimator = small(steps=20).fit(frame)
+    assert np.array_equal(estimator.score_samples(frame), estimator.model_.log_prob(frame))
 
 
 def test_arrays_with_holes():
@@ -254,7 +300,8 @@ def test_numpys_global_state_is_untouched_when_a_seed_is_given():
     [
         ({"contamination": 0.0}, ("contamination", "0")),
         ({"contamination": 0.6}, ("contamination", "0.6")),
-        ({"contamination": "auto"}, ("contamination", "auto")),
+        ({"contamination": "automatic"}, ("contamination", "'automatic'", "'auto'")),
+        ({"contamination": None}, ("contamination", "None")),
         ({"dependence": 2.0}, ("dependence", "2")),
         ({"model": "mad"}, ("mad", "made")),
         ({"numeric": "student"}, ("student_t",)),

@@ -25,6 +25,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.filterwarnings("ignore:.*taken for row numbers")
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -47,6 +48,7 @@ def test_text_tables_of_many_layouts(tmp_path: Path, name: str, text: str) -> No
     assert np.isnan(table["x"].iloc[1])
 
 
+@pytest.mark.filterwarnings("ignore:.*taken for row numbers")
 def test_tables_without_a_header(tmp_path: Path) -> None:
     table = read_table(_write(tmp_path / "a.csv", "0,tcp,1\n5,udp,\n"))
     assert list(table.columns) == ["x1", "x2", "x3"]
@@ -72,7 +74,19 @@ def test_one_column_and_quoted_separators(tmp_path: Path) -> None:
         ("a.csv", b"a,b,a\n1,2,3\n", ("two columns named 'a'",)),
         ("a.csv", b"a,b\n1,2\n1,2,3\n4,5\n", ("line 3", "3 cells", "expected 2")),
         ("a.csv", b"a,b\n" + b"1,2\n" * 100 + b"1,2,3\n", ("line 102", "saw 3")),
-        ("a.csv", "a,b\né,2\n".encode("latin-1"), ("UTF-8",)),
+        ("a.csv", "a,b\né,2\n".encode("latin-1"), ("0xe9 in line 2", "Latin-1", "iconv")),
+        ("a.csv", b"a,b\n" + b"1,2\n" * 40_000 + b"\xe9,2\n", ("0xe9 in line 40002",)),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16-le"), ("no text", "UTF-16")),
+        (
+            "a.csv",
+            b"a,b,c\n" + b"1,2,3\n" * 300 + b"1,2\n" + b"1,2,3\n" * 9,
+            ("line 302 has 2 cells; expected 3",),
+        ),
+        ("a.csv", b'a,b,c\n"1\n",2,3\n\n' + b"1,2,3\n" * 300 + b"1\n", ("line 305 has 1 cell;",)),
+        ("a.data", b"1 2 3\n" * 300 + b"1 2\n", ("line 301 has 2 cells",)),
+        ("a.csv.gz", gzip.compress(b"a;b;c\n" + b"1;2;\n" * 300 + b"1;2\n", mtime=0), ("line 302 has 2",)),
+        ("a.csv", b"a,,c\n1,2,3\n", ("line 1 names no column 2",)),
+        ("a.csv", b"\n,b,\n1,2,3\n", ("line 2 names no column 3",)),
         ("a.csv.gz", b"a,b\n1,2\n", ("cannot be read",)),
         ("a.csv.gz", gzip.compress(b"a,b\n1,2\n" * 999, mtime=0)[:-20], ("cannot be read",)),
         ("a.csv", b"PK\0\1\2", ("no text",)),
@@ -85,6 +99,72 @@ def test_files_that_are_no_tables(tmp_path: Path, name: str, content: bytes, wor
     path.write_bytes(content)
     one_line_error(lambda: read_table(path), str(path), *words)
     one_line_error(lambda: list(iter_table(path, 10)), str(path), *words)
+
+
+def test_rows_with_empty_last_cells_are_not_too_short(tmp_path: Path) -> None:
+    text = "a,b\n" + '1,\n"x, y",2\n\n"two\nlines",\n' * 100
+    table = read_table(_write(tmp_path / "a.csv", text))
+    assert table.shape == (300, 2)
+    assert int(table["b"].isna().sum()) == 200
+    assert sum(len(part) for part in iter_table(tmp_path / "a.csv", 7)) == 300
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_text_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "excel.txt"
+    path.write_bytes(("größe\tort\r\n" + "1,5\tKöln\r\n2,5\tÅbo\r\n" * 200).encode(encoding))
+    table = read_table(path)
+    assert table["größe"].tolist() == [1.5, 2.5] * 200
+    assert table["ort"].tolist()[:2] == ["Köln", "Åbo"]
+    assert [len(part) for part in iter_table(path, 150)] == [150, 150, 100]
+
+
+def test_a_wide_table_whose_lines_are_longer_than_a_sample(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    pd.DataFrame(np.arange(40_000).reshape(2, -1)).add_prefix("gene").to_csv(path, index=False)
+    assert read_table(path).shape == (2, 20_000)
+
+
+def test_row_numbers_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "pandas.csv"
+    pd.DataFrame({"a": [1, 2], "b": ["u", "v"]}).to_csv(path)
+    with pytest.warns(UserWarning, match=r"pandas\.csv: the first column has no name.*left out"):
+        assert list(read_table(path).columns) == ["a", "b"]
+    with pytest.warns(UserWarning, match="left out") as said:
+        assert [list(part.columns) for part in iter_table(path, 1)] == [["a", "b"]] * 2
+    assert len(said) == 1
+
+
+# --- where a cell is ---------------------------------------------------------------------------------------
+
+
+def test_errors_name_the_line_as_an_editor_shows_it(tmp_path: Path) -> None:
+    lines = ["x,s", "", "1.5,u", '2.5,"two', 'lines"', "0.5,v", "oops,w", ""]
+    path = _write(tmp_path / "t.csv", "\n".join(lines))
+    schema = infer_schema(pd.DataFrame({"x": [0.5, 1.5, 2.0], "s": ["u", "v", "w"]}))
+    where = "row 3 (line 7 of t.csv): 'oops'"
+    assert lines[7 - 1] == "oops,w"
+    table = read_table(path)
+    one_line_error(lambda: schema.encode(table), where)
+    one_line_error(lambda: schema.encode(table.iloc[::-1]), where)
+    one_line_error(lambda: schema.encode(table[table["s"] != "u"]), where)
+    one_line_error(lambda: schema.encode(table.drop(columns="s").assign(s="u")), where)
+    for part in iter_table(path, 3):
+        if len(part) == 1:
+            one_line_error(lambda part=part: schema.encode(part), where)
+    # Rows that were numbered anew are not looked for in the file's lines, unless their cell is there.
+    renumbered = table.tail(1).reset_index(drop=True)
+    assert "line" not in one_line_error(lambda: schema.encode(renumbered), "row 0: 'oops'")
+    path.write_text("gone")
+    assert "line" not in one_line_error(lambda: schema.encode(table), "row 3: 'oops'")
+
+
+def test_a_hole_is_found_in_its_line(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.csv", "x,y\n1.5,1\n,2\n0.5,3\n")
+    schema = infer_schema(pd.DataFrame({"x": [0.5, 1.5, 2.0], "y": [1, 2, 3]}))
+    one_line_error(lambda: schema.encode(read_table(path)), "row 1 (line 3 of t.csv)", "missing")
+    frame = read_table(path).set_index(pd.Index(["p", "q", "r"]))
+    assert "line" not in one_line_error(lambda: schema.encode(frame), "row 'q': nan")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -130,7 +210,11 @@ def test_errors_in_a_later_chunk_name_the_row_of_the_file(tmp_path: Path) -> Non
     schema = infer_schema(frame)
     path = tmp_path / "late.csv"
     frame.astype({"n": object}).assign(n=[*frame["n"].iloc[:-1], "many"]).to_csv(path, index=False)
-    one_line_error(lambda: [schema.encode(part) for part in iter_table(path, 100)], "row 999", "'many'")
+    one_line_error(
+        lambda: [schema.encode(part) for part in iter_table(path, 100)],
+        "row 999 (line 1001 of late.csv)",
+        "'many'",
+    )
 
 
 def test_a_consumer_s_error_is_its_own(tmp_path: Path) -> None:

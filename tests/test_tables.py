@@ -74,7 +74,7 @@ def column(schema: TableSchema, name: str):
     return next(c for c in schema.columns if c.name == name)
 
 
-# --- what is inferred --------------------------------------------------------------------------------------
+# --- what is inferred -------------------------------------------------------------------------------------
 
 
 def test_kinds_are_inferred(schema: TableSchema) -> None:
@@ -149,7 +149,7 @@ def test_describe_has_a_line_per_column(schema: TableSchema) -> None:
     assert table.set_index("column").loc["age", "modelled as"] == "ordinal, 74 states"
 
 
-# --- there and back ----------------------------------------------------------------------------------------
+# --- there and back ---------------------------------------------------------------------------------------
 
 
 def test_decode_undoes_encode(frame: pd.DataFrame, schema: TableSchema) -> None:
@@ -241,7 +241,7 @@ def test_jitter_stays_within_a_step(frame: pd.DataFrame, schema: TableSchema) ->
     np.testing.assert_array_equal(moved[:, states], still[:, states])
 
 
-# --- densities in the data's own units ---------------------------------------------------------------------
+# --- densities in the data's own units --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("transform", ["quantile", "standard"])
@@ -339,7 +339,7 @@ def test_segments_take_what_is_no_place() -> None:
     assert found[2::3].tolist() == [0] * 100
 
 
-# --- values that the schema has not seen -------------------------------------------------------------------
+# --- values that the schema has not seen ------------------------------------------------------------------
 
 
 def test_unseen_values_have_a_meaning(frame: pd.DataFrame, schema: TableSchema) -> None:
@@ -357,6 +357,7 @@ def test_unseen_values_have_a_meaning(frame: pd.DataFrame, schema: TableSchema) 
     assert state("stars", 2.4, 2.6) == [2, 3]
     assert state("grid", -3.0, -2.99, 7.0, 7.3, -9) == [1, 1, 41, 42, 0]
     assert state("flag", 1, 0, "True", "false", 1.0) == [1, 0, 1, 0, 1]
+    assert state("flag", "yes", "No", "y", "F") == [1, 0, 1, 0]
     assert state("always", 2.5, 2.6, -1e300) == [0, 1, 1]
     ends = frame["income"].min(), frame["income"].max()
     below, above = state("income", ends[0] - 1e9, ends[1] + 1e9)
@@ -391,7 +392,7 @@ def test_rare_categories_share_a_state() -> None:
     assert (states == 100).mean() == pytest.approx(column(schema, "x").other_share)
 
 
-# --- a model of the table ----------------------------------------------------------------------------------
+# --- a model of the table ---------------------------------------------------------------------------------
 
 
 def test_the_conditional_fits_the_values(frame: pd.DataFrame, schema: TableSchema) -> None:
@@ -433,9 +434,14 @@ def test_families_can_be_chosen(schema: TableSchema) -> None:
         lambda: schema.conditional(families={"holes": {"name": "missing", "inner": "gaussian"}}), "'holes'"
     )
     one_line_error(lambda: schema.conditional(numeric="gausian"), "gausian", "gaussian")
+    for family in ("categorical", "mixed", "missing", {"name": "categorical", "levels": 4}):
+        one_line_error(lambda family=family: schema.conditional(numeric=family), "no density", "student_t")
+    for family in ({"kind": "gaussian"}, {}, 3, ["gaussian"], None):
+        one_line_error(lambda family=family: schema.conditional(numeric=family), "numeric=", "'name'")
+    one_line_error(lambda: schema.conditional(families={"income": 3}), "income=3", "'name'")
 
 
-# --- JSON --------------------------------------------------------------------------------------------------
+# --- JSON -------------------------------------------------------------------------------------------------
 
 
 def test_a_schema_is_saved_and_loaded(schema: TableSchema, tmp_path) -> None:
@@ -447,6 +453,12 @@ def test_a_schema_is_saved_and_loaded(schema: TableSchema, tmp_path) -> None:
     one_line_error(lambda: TableSchema.load(tmp_path), "schema.json")
     path.write_text("{")
     one_line_error(lambda: TableSchema.load(path), str(path), "JSON")
+    path.write_text("[1]")
+    one_line_error(lambda: TableSchema.load(path), "no schema of a table")
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\n1,2\n")
+    one_line_error(lambda: TableSchema.load(table), f"{table} is no schema", "schema.json")
+    one_line_error(lambda: TableSchema.load(3), "path", "3")
 
 
 @pytest.mark.parametrize(
@@ -461,6 +473,8 @@ def test_a_schema_is_saved_and_loaded(schema: TableSchema, tmp_path) -> None:
         (lambda d: d["columns"][8].update(colour=1), ("'city'", "colour")),
         (lambda d: d["columns"].append(d["columns"][0]), ("'income' is listed twice",)),
         (lambda d: d.update(columns=[]), ("columns",)),
+        (lambda d: d.clear(), ("JSON with nothing", "'columns'", "TableSchema.save")),
+        (lambda d: d.pop("columns"), ("JSON with 'format'", "'columns'")),
         (lambda d: d.update(format=2), ("format",)),
     ],
 )
@@ -477,7 +491,7 @@ def test_an_edit_takes_effect(frame: pd.DataFrame, schema: TableSchema) -> None:
     assert set(edited.encode(frame)[:, 8]) == {0, 1}
 
 
-# --- bad input when a schema is inferred -------------------------------------------------------------------
+# --- bad input when a schema is inferred ------------------------------------------------------------------
 
 _DAYS = pd.date_range("2024-01-01", periods=60)
 
@@ -553,9 +567,11 @@ def test_wrong_options(frame: pd.DataFrame) -> None:
     one_line_error(lambda: infer_schema(frame, kinds={"income": "integer"}), "'income'", "fractions")
     one_line_error(lambda: infer_schema(frame, kinds={"city": "boolean"}), "'city'", "true or false")
     one_line_error(lambda: infer_schema(frame, drop=["cty"]), "'city'")
+    one_line_error(lambda: infer_schema(frame, drop="city"), "drop='city'", "list")
+    one_line_error(lambda: infer_schema(frame, kinds="city"), "kinds='city'", "by name")
 
 
-# --- bad input when a table is scored ----------------------------------------------------------------------
+# --- bad input when a table is scored ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -572,7 +588,10 @@ def test_wrong_options(frame: pd.DataFrame) -> None:
         (lambda f: f.assign(city=["Oslo", None, "Rome"]), ("'city'", "row 1", "missing")),
         (lambda f: f.assign(income=_DAYS[:3]), ("'income'", "datetime64", "numbers")),
         (lambda f: f.assign(age=["old", "young", "3"]), ("'age'", "row 0", "'old'")),
-        (lambda f: f.assign(flag=["yes", "no", "no"]), ("'flag'", "row 0", "'yes'", "true or false")),
+        (
+            lambda f: f.assign(flag=["yes", "perhaps", "no"]),
+            ("'flag'", "row 1", "'perhaps'", "true or false"),
+        ),
         (lambda f: f.assign(city=[["Oslo"]] * 3), ("'city'", "row 0", "['Oslo']")),
         (lambda f: f.to_numpy(), ("DataFrame",)),
         (lambda f: None, ("DataFrame",)),
@@ -592,7 +611,7 @@ def test_values_that_do_not_fit_are_one_clear_line(schema: TableSchema) -> None:
     one_line_error(lambda: schema.log_jacobian(np.ones(14)), "(14,)")
 
 
-# --- small print -------------------------------------------------------------------------------------------
+# --- small print ------------------------------------------------------------------------------------------
 
 
 def test_importing_tables_does_not_import_pandas() -> None:
@@ -627,7 +646,7 @@ def test_whole_numbers_beyond_the_range_share_their_state_by_distance():
     assert np.exp(schema.log_jacobian(beyond)).sum() == pytest.approx(1, abs=1e-4)
 
 
-# --- labels that look like numbers --------------------------------------------------------------------------
+# --- labels that look like numbers -------------------------------------------------------------------------
 
 
 def _codes_frame() -> pd.DataFrame:
@@ -661,3 +680,179 @@ def test_numbers_match_the_one_category_that_spells_them():
     )  # texts as they are
     priced = CategoricalColumn(name="c", dtype="float64", categories=("0.5", "3"), labels="number")
     np.testing.assert_array_equal(priced.read(pd.Series(["0.50", "3.0", "03", "x"])), [0, 1, 1, 2])
+
+
+# --- texts that may mean that a value is missing ------------------------------------------------------------
+
+
+def _countries() -> pd.DataFrame:
+    """Namibia's code is NA, and someone's surname is None; among numbers and truth values NA is a hole."""
+    return pd.DataFrame(
+        {
+            "country": ["NA", "DE", "NA", "", "DE", "FR"] * 10,
+            "name": ["None", "Null", "Smith", "Nan", "Smith", "null"] * 10,
+            "x": ["0.5", "NA", "1.25", "nan", "7.125", "-2.5"] * 10,
+            "n": ["1", "2", "null", "7", "3", ""] * 10,
+            "ok": ["True", "False", "NA", "True", "False", "True"] * 10,
+        }
+    )
+
+
+def _read_in(how: str, path) -> list[pd.DataFrame]:
+    if how == "frame":
+        return [_countries()]
+    _countries().to_csv(path, index=False)
+    return [read_table(path)] if how == "whole" else list(iter_table(path, int(how)))
+
+
+@pytest.mark.parametrize("how", ["frame", "whole", "1", "7"])
+def test_na_is_a_label_in_text_and_a_hole_in_numbers_however_it_is_read(tmp_path, how) -> None:
+    read = read_table_schema(tmp_path)
+    parts = _read_in(how, tmp_path / "a.csv")
+    encoded = pd.DataFrame(np.concatenate([read.encode(part) for part in parts]), columns=read.names)
+    country, name = column(read, "country"), column(read, "name")
+    codes = [country.categories.index("NA"), country.categories.index("DE")]
+    # The empty text in a DataFrame is no empty cell of a file: "" was never seen, so it is another label.
+    empty = country.levels - 1 if how == "frame" else np.nan
+    assert encoded["country"].head(5).tolist()[:3] == [codes[0], codes[1], codes[0]]
+    np.testing.assert_equal(encoded["country"][3], empty)
+    assert encoded["name"].head(3).tolist() == [name.categories.index(c) for c in ("None", "Null", "Smith")]
+    assert encoded["x"].isna().head(6).tolist() == [False, True, False, True, False, False]
+    assert encoded["n"].isna().head(6).tolist() == [False, False, True, False, False, True]
+    np.testing.assert_array_equal(encoded["ok"].head(4), [1, 0, np.nan, 1])
+
+
+def read_table_schema(folder) -> TableSchema:
+    """The schema of the file; it says which labels may have been meant for holes."""
+    path = folder / "fitted.csv"
+    _countries().to_csv(path, index=False)
+    schema = infer_schema(read_table(path))
+    assert [(c.kind, c.missing) for c in schema.columns] == [
+        ("categorical", True),
+        ("categorical", False),
+        ("numeric", True),
+        ("integer", True),
+        ("boolean", True),
+    ]
+    notices = [notice for notice in schema.notices if "like any other" in notice]
+    assert "column 'country' holds the text 'NA' in 20 cells" in notices[0]
+    assert [word in " ".join(notices[1:]) for word in ("'None'", "'null'", "'Nan'")] == [True, True, False]
+    with_schema = list(iter_table(path, 7, schema=schema))
+    whole = schema.encode(read_table(path))
+    np.testing.assert_array_equal(np.concatenate([schema.encode(part) for part in with_schema]), whole)
+    np.testing.assert_array_equal(schema.encode(read_table(path, schema=schema)), whole)
+    assert all(part["x"].dtype == np.float64 for part in with_schema)
+    return schema
+
+
+def test_a_frame_with_na_as_text_has_the_schema_of_its_file(tmp_path) -> None:
+    from_frame = infer_schema(_countries().replace({"country": {"": None}}))
+    from_file = read_table_schema(tmp_path)
+    for one, other in zip(from_frame.columns, from_file.columns, strict=True):
+        assert (one.kind, one.missing, one.levels) == (other.kind, other.missing, other.levels)
+
+
+def test_numbers_that_are_codes_take_na_for_a_hole() -> None:
+    schema = infer_schema(pd.DataFrame({"code": [200, 404, 500, None] * 50}))
+    assert schema.columns[0].kind == "categorical"
+    scored = schema.encode(pd.DataFrame({"code": ["200", "NA", "403"]}))[:, 0]
+    assert np.isnan(scored[1])
+    assert scored[2] == 3
+
+
+def test_a_column_of_nothing_but_na_holds_no_value() -> None:
+    schema = infer_schema(pd.DataFrame({"a": ["NA", None, "null"] * 10, "b": range(30)}))
+    assert schema.names == ("b",)
+    assert "'a' holds no value" in " ".join(schema.notices)
+    kept = infer_schema(pd.DataFrame({"a": ["NA"] * 30}), kinds={"a": "categorical"})
+    assert kept.columns[0].categories == ("NA",)
+
+
+def test_yes_and_no_match_true_and_false_both_ways() -> None:
+    schema = infer_schema(pd.DataFrame({"a": ["Yes", "No"] * 20, "b": ["yes", "maybe"] * 20}))
+    assert [c.kind for c in schema.columns] == ["categorical", "categorical"]
+    scored = schema.encode(pd.DataFrame({"a": [True, False, True], "b": [True, True, False]}))
+    assert scored[:, 0].tolist() == [1, 0, 1]  # the categories are No and Yes
+    assert scored[:, 1].tolist() == [2, 2, 2]  # maybe is no truth value, so True is another label
+    assert schema.encode(pd.DataFrame({"a": ["y", "FALSE"], "b": "yes"}))[:, 0].tolist() == [1, 0]
+    asked = infer_schema(pd.DataFrame({"a": ["Yes", "No", "NA"] * 20}), kinds={"a": "boolean"})
+    np.testing.assert_array_equal(asked.encode(pd.DataFrame({"a": ["Yes", None, "n"]}))[:, 0], [1, np.nan, 0])
+
+
+# --- numbers that are not spelled as numbers ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spell",
+    ["${:,.2f}", "{:.1f}%", "{:,d}", "€ {:d}", "{:d} EUR", "({:,d})", "{:d},50"],
+    ids=str,
+)
+def test_many_formatted_numbers_are_refused_and_few_are_categories(spell: str) -> None:
+    def cells(numbers) -> list[str]:
+        return [spell.format(number) for number in numbers]
+
+    many = pd.DataFrame({"price": [*cells(range(1000, 1200)), "NA", None], "x": np.arange(202.0)})
+    example = repr(cells([1000])[0])
+    one_line_error(lambda: infer_schema(many), "'price'", "numbers written as text", example, "--drop price")
+    assert infer_schema(many, kinds={"price": "categorical"}).columns[0].levels == 101
+    few = infer_schema(pd.DataFrame({"price": cells([1000, 1200, 1500] * 20)}))
+    assert few.columns[0].kind == "categorical"
+    assert len(few.notices) == 1
+    assert "'price' looks like numbers written as text" in few.notices[0]
+    assert "3 different texts" in few.notices[0]
+
+
+def test_labels_with_digits_are_no_formatted_numbers() -> None:
+    for texts in (["10.0.0.1", "10.0.0.2"], ["A4", "B12"], ["1-5", "6-10"], ["555-1234"], ["v1.2", "v1.3"]):
+        assert infer_schema(pd.DataFrame({"c": texts * 30})).notices == ()
+
+
+# --- synthetic values ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimals"),
+    [
+        (np.random.default_rng(0).normal(50, 9, 300).round(2), 2),
+        (np.random.default_rng(0).normal(50, 9, 300).round(1).astype(np.float32), 1),
+        (np.random.default_rng(0).normal(5e7, 1e7, 300).round(2), 2),
+        (np.random.default_rng(0).normal(0, 1e-4, 300).round(7), 7),
+        (np.random.default_rng(0).normal(50, 9, 300), None),
+        (np.random.default_rng(0).normal(50, 9, 300).astype(np.float32), None),
+        (np.random.default_rng(0).integers(0, 10**6, 300).astype(float) + 0.5, 1),
+    ],
+)
+def test_decimals_are_those_of_the_values(cells, decimals) -> None:
+    frame = pd.DataFrame({"x": cells})
+    schema = infer_schema(frame, grids=False)
+    assert schema.columns[0].decimals == decimals
+    # What was seen stays as it is, to the last bit where there are decimals.
+    again = schema.decode(schema.encode(frame), like_seen=True)
+    np.testing.assert_allclose(again["x"], frame["x"], rtol=1e-12 if decimals is None else 0)
+    assert again["x"].dtype == frame["x"].dtype
+
+
+def test_decoding_like_seen_rounds_and_stays_in_range() -> None:
+    cells = np.random.default_rng(0).normal(50, 9, 300).round(2)
+    schema = infer_schema(pd.DataFrame({"x": cells}))
+    z = np.linspace(-9, 9, 101)[:, None]
+    free, seen = schema.decode(z)["x"], schema.decode(z, like_seen=True)["x"]
+    assert free.min() < cells.min() - 1
+    assert (free.round(2) != free).any()
+    assert (seen.min(), seen.max()) == (cells.min(), cells.max())
+    assert (seen.round(2) == seen).all()
+    inside = free.between(cells.min(), cells.max())
+    assert (free - seen)[inside].abs().max() <= 0.005 + 1e-9
+
+
+def test_typical_slopes_change_with_the_units_as_densities_do() -> None:
+    x = np.random.default_rng(0).lognormal(0, 1, 500)
+    for transform in ("quantile", "standard"):
+        frame = pd.DataFrame({"x": x, "label": ["u", "v"] * 250})
+        one = infer_schema(frame, numeric_transform=transform).typical_log_slopes()
+        other = infer_schema(frame.assign(x=1000 * x), numeric_transform=transform).typical_log_slopes()
+        assert (one[1], other[1]) == (0, 0)
+        assert one[0] - other[0] == pytest.approx(math.log(1000))
+    spread = np.subtract(*np.quantile(x, [0.75, 0.25])) / 1.349
+    quantile = infer_schema(pd.DataFrame({"x": x})).typical_log_slopes()[0]
+    assert quantile == pytest.approx(-math.log(spread), abs=0.05)

@@ -17,10 +17,12 @@ import torch
 from data_helpers import one_line_error
 from pandas.testing import assert_frame_equal
 
+import chainrule
 from chainrule.conditionals import Gaussian, resolve_conditional
 from chainrule.models import Ensemble
 from chainrule.tables import OTHER, infer_schema
 from chainrule.tabular import TABLE_MODELS, TableModel, fit_table
+from chainrule.training.run import Run
 from chainrule.training.trainer import Trainer
 
 ROWS = 300
@@ -124,6 +126,10 @@ def test_anomaly_scores_lie_between_single_columns_and_their_joint(model, frame)
     alone = TableModel(model.schema, model.marginals)
     joint, single = model.log_prob(frame), alone.log_prob(frame)
     assert np.abs(joint - single).mean() > 0.3
+    # A hole in a column with a density is scored as a density, at the column's typical slope.
+    holes = frame["debt"].isna().to_numpy() * model.schema.typical_log_slopes()[list(frame).index("debt")]
+    assert holes.min() < -5
+    joint, single = joint + holes, single + holes
     assert np.abs(model.anomaly_scores(frame, dependence=1) - joint).max() < 1e-9
     assert np.abs(model.anomaly_scores(frame, dependence=0) - single).max() < 1e-9
     assert np.abs(model.anomaly_scores(frame, dependence=0.25) - (0.25 * joint + 0.75 * single)).max() < 1e-9
@@ -132,6 +138,24 @@ def test_anomaly_scores_lie_between_single_columns_and_their_joint(model, frame)
         cells = model.anomaly_scores(frame, dependence=dependence, per_column=True)
         assert np.abs(cells.sum(1) - rows).max() < 1e-9
     one_line_error(lambda: model.anomaly_scores(frame, dependence=1.5), "dependence", "1.5")
+
+
+@pytest.mark.parametrize("transform", ["quantile", "standard"])
+def test_the_order_of_scores_does_not_depend_on_units(frame, transform):
+    """Holes have probabilities, values densities in the column's units: the two must be comparable."""
+    settings = {"steps": 30, "numeric_transform": transform}
+    unit = 1024  # a power of 2: no rounding
+    one = fitted(frame, **settings)
+    other_frame = frame.assign(debt=frame["debt"] * unit, income=frame["income"] / unit)
+    other = fitted(other_frame, **settings)
+    for dependence in (0, 0.5, 1):
+        here = one.anomaly_scores(frame, dependence=dependence)
+        there = other.anomaly_scores(other_frame, dependence=dependence)
+        assert np.ptp(here - there) < 1e-6
+        cells = one.anomaly_scores(frame, dependence=dependence, per_column=True)
+        moved = other.anomaly_scores(other_frame, dependence=dependence, per_column=True)
+        assert np.ptp(cells - moved, axis=0).max() < 1e-6
+    assert np.ptp(one.log_prob(frame) - other.log_prob(other_frame)) > 5  # log p has units
 
 
 def test_a_rows_score_does_not_depend_on_its_batch(model, frame, monkeypatch):
@@ -244,6 +268,7 @@ def test_samples_have_the_types_of_the_table(model, frame):
     assert drawn.dtypes.to_dict() == frame.dtypes.to_dict()
     assert set(drawn["city"]) <= {"Oslo", "Rome", "Bern", OTHER}
     assert drawn["children"].between(frame["children"].min(), frame["children"].max()).all()
+    assert drawn["income"].between(frame["income"].min(), frame["income"].max()).all()
     assert 0 < drawn["debt"].isna().mean() < 0.6
     assert_frame_equal(drawn, model.sample(200, seed=0))
     assert not drawn.equals(model.sample(200, seed=1))
@@ -252,9 +277,26 @@ def test_samples_have_the_types_of_the_table(model, frame):
     one_line_error(lambda: model.sample(3, seed=-1), "seed")
 
 
+def test_samples_are_rounded_and_in_range_unless_asked_for_as_they_are():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"price": rng.lognormal(3, 1, 300).round(2), "share": rng.normal(size=300)})
+    model = fitted(frame, steps=20)
+    seen, free = model.sample(3000, seed=0), model.sample(3000, seed=0, like_seen=False)
+    for name in frame:
+        assert seen[name].between(frame[name].min(), frame[name].max()).all()
+        outside = ~free[name].between(frame[name].min(), frame[name].max())
+        assert 0 < outside.mean() < 0.2
+        assert np.abs(seen[name] - free[name])[~outside].max() <= 0.00501
+    assert (seen["price"].round(2) == seen["price"]).all()
+    assert (free["price"].round(2) != free["price"]).mean() > 0.9
+    # What is filled in is rounded, too, but may lie outside: its spread is that of the truth.
+    filled = model.fill(frame.assign(price=np.nan).head(200), seed=0)["price"]
+    assert (filled.round(2) == filled).all()
+
+
 def test_samples_do_not_depend_on_how_they_are_cut_up(model, monkeypatch):
     whole = model.sample(40, seed=2)
-    monkeypatch.setattr("chainrule.tabular.model._ROWS", 7)
+    monkeypatch.setattr("chainrule.tabular.model._ROWS_DRAWN", 7)
     assert len(model.sample(40, seed=2)) == 40
     assert model.sample(40, seed=2).dtypes.equals(whole.dtypes)
 
@@ -405,6 +447,7 @@ def test_save_and_load_are_bit_equal(model, frame, tmp_path):
     one_line_error(lambda: model.save(tmp_path / "model"), "overwrite")
     model.save(tmp_path / "model", overwrite=True)
     one_line_error(lambda: TableModel.load(tmp_path / "nothing"), "nothing")
+    one_line_error(lambda: TableModel.load(None), "folder", "None")
 
 
 def test_a_run_folder_is_a_model(frame, tmp_path):
@@ -427,6 +470,55 @@ def test_a_run_folder_is_a_model(frame, tmp_path):
     model.save(out, overwrite=True)
     other.save(out, overwrite=True)
     assert TableModel.load(out).marginals is None
+
+
+def test_a_run_is_a_model_while_it_trains(frame, tmp_path, monkeypatch):
+    """From the first validation on: its schema and its marginals lie there from the start."""
+    seen = []
+    save = Run.save_model
+
+    def saving(self, model):
+        save(self, model)
+        if (self.folder / "schema.json").exists():  # the marginals are trained in a folder of their own
+            again = TableModel.load(self.folder)
+            seen.append(np.isfinite(again.anomaly_scores(frame.head(5))).all())
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save_model", saving)
+        with pytest.raises(KeyboardInterrupt):
+            fit_table(frame, out=tmp_path / "run", steps=40, progress=False)
+    assert seen == [True]
+    resumed = fit_table(frame, out=tmp_path / "run", steps=40, resume=True, progress=False)
+    assert TableModel.load(tmp_path / "run").schema == resumed.schema
+
+
+def test_a_folder_that_is_taken_is_noticed_before_anything_is_fitted(frame, tmp_path, monkeypatch):
+    fit_table(frame, out=tmp_path / "run", steps=2, progress=False)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("years of work")
+    monkeypatch.setattr("chainrule.tabular.fitting._fit_marginals", None)
+    run, other = tmp_path / "run", tmp_path / "other"
+    one_line_error(lambda: fit_table(frame, out=run), "already exists")
+    one_line_error(lambda: fit_table(frame, out=other, resume=True), "no run to resume")
+    one_line_error(lambda: fit_table(frame, out=other, overwrite=True), "not a run folder")
+    one_line_error(lambda: fit_table(frame, out=run, overwrite=True, resume=True), "choose one")
+    one_line_error(lambda: fit_table(frame, out=""), "out")
+    monkeypatch.undo()
+    # Settings that are wrong leave the earlier run as it is, its schema too.
+    one_line_error(lambda: fit_table(frame[["city"]], out=run, overwrite=True, nothing=1), "nothing")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_loading_a_table_s_network_alone_is_said(model, tmp_path):
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"model of a table.*TableModel\.load"):
+        network = chainrule.load(tmp_path / "model")
+    assert type(network).__name__ == "MADE"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TableModel.load(tmp_path / "model")
 
 
 def test_a_broken_run_is_resumed_bit_for_bit(frame, tmp_path, monkeypatch):
@@ -534,6 +626,14 @@ def test_what_cannot_be_fitted_is_one_clear_line(frame):
     one_line_error(lambda: fit(batch_size=0), "batch_size", "0")
     one_line_error(lambda: fit(batch_size="many"), "batch_size", "many")
     one_line_error(lambda: fit(nothing=1), "nothing")
+    one_line_error(lambda: fit(numeric="categorical"), "numeric", "no density", "student_t")
+    one_line_error(lambda: fit(numeric={"kind": "gaussian"}), "numeric", "'kind'", "'name'")
+    one_line_error(lambda: fit(numeric=3), "numeric=3")
+    one_line_error(lambda: fit(model_settings=3), "model_settings=3")
+    one_line_error(lambda: fit(model_settings={"hiden": 3}), "'hiden'", "'hidden'")
+    one_line_error(lambda: fit(model_settings={"conditional": "gaussian"}), "conditional", "numeric")
+    one_line_error(lambda: fit(schema="schema.json"), "'schema.json'", "TableSchema.load")
+    one_line_error(lambda: fit(notes=3), "notes")
     one_line_error(lambda: fit(frame.assign(income=np.inf)), "income", "inf")
     one_line_error(lambda: fit(frame.to_numpy()), "DataFrame")
     one_line_error(lambda: fit(frame, numeric=Gaussian(), model_settings={"hidden": "a"}), "hidden")

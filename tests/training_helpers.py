@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from chainrule.data import Dataset
-from chainrule.models import FVSBN, MADE, NADE, DeepNADE
+from chainrule.models import FVSBN, MADE, NADE, RNN, DeepNADE
 from chainrule.training import Run, fit, seeded
 
 N = 6
@@ -60,6 +60,7 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any], dict[str, Any]]] = {
     "patience": (lambda: FVSBN((N,)), {}, {"epochs": 30, "patience": 2, "learning_rate": 1.0}),
     "no-average": (lambda: FVSBN((N,)), {}, {"ema_decay": 0.0, "weight_decay": 0.1}),
     "labels": (lambda: MADE((N,), hidden=(8,), context_size=2), {"labels": True}, {}),
+    "carried": (lambda: RNN((N,), hidden=5, dropout=0.2), {}, {"carry_state": True}),
     "rare-validation": (lambda: FVSBN((N,)), {}, {"validate_every": 2, "schedule": "linear"}),
 }
 

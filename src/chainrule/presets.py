@@ -1,4 +1,4 @@
-"""Presets: the published configurations, what was published with them, and what was measured here.
+"""Presets: published configurations and small ones, what was published with them, and what was measured.
 
 A plain dictionary, read without importing torch: `PRESETS[model][name]`. `chainrule train MODEL
 --preset NAME` uses one; every setting can still be changed with `--set`. The papers trained with
@@ -17,6 +17,9 @@ from chainrule.errors import ChainruleError, unknown_name
 __all__ = ["PRESETS", "Measured", "Preset", "preset"]
 
 
+_BUSY = "2 cores of an AMD EPYC, shared with other work"
+
+
 @dataclass(frozen=True)
 class Measured:
     """What this project reached with a preset, on the test split, looked at once.
@@ -33,6 +36,16 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a preset costs on a CPU: weights on `data`, and seconds of an epoch of training there."""
+
+    data: str
+    parameters: int
+    seconds_per_epoch: float
+    note: str
+
+
+@dataclass(frozen=True)
 class Preset:
     """A configuration to train, and the results that belong to it.
 
@@ -42,6 +55,7 @@ class Preset:
     - `published`: test NLL in nats of this very configuration, None if nobody published it; and `source`,
       where it stands.
     - `measured`: this project's own result; None until there is one.
+    - `costs`: what it takes on a CPU, for the data sets where that was measured.
     """
 
     data: str
@@ -52,6 +66,15 @@ class Preset:
     members: int = 1
     note: str = ""
     measured: Measured | None = None
+    costs: tuple[Cost, ...] = ()
+
+    @property
+    def costs_text(self) -> str:
+        """What an epoch takes as people read it; empty where it was not measured."""
+        if not self.costs:
+            return ""
+        seconds = ", ".join(f"{cost.seconds_per_epoch:g} s on {cost.data}" for cost in self.costs)
+        return f"{self.costs[0].parameters:,} parameters; an epoch takes {seconds} ({self.costs[0].note})"
 
     @property
     def measured_text(self) -> str:
@@ -65,6 +88,7 @@ class Preset:
     def summary(self) -> dict[str, Any]:
         """Everything in it, as plain values that `json.dumps` accepts."""
         content = {**vars(self), "settings": dict(self.settings), "training": dict(self.training)}
+        content["costs"] = [vars(cost) for cost in self.costs]
         return {**content, "measured": None if self.measured is None else vars(self.measured)}
 
 
@@ -111,7 +135,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             training={"epochs": 16, "batch_size": 100, "learning_rate": 1e-2, "adam_epsilon": 1e-2},
             published=97.45,
             source=_LM2011,
-            measured=Measured(97.55, 0.23, 4, "2 cores of an AMD EPYC, shared with other work"),
+            measured=Measured(97.55, 0.23, 4, _BUSY),
         ),
     },
     "nade": {
@@ -121,7 +145,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             training={"epochs": 40, "batch_size": 100, "learning_rate": 2e-3},
             published=88.33,
             source="the later papers' tables; 88.86 in Larochelle & Murray 2011",
-            measured=Measured(87.94, 0.23, 40, "2 cores of an AMD EPYC, shared with other work"),
+            measured=Measured(87.94, 0.23, 40, _BUSY),
         ),
     },
     "made": {
@@ -131,7 +155,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             masks=1,
             published=88.40,
             epochs=4,
-            measured=Measured(88.90, 0.24, 5, "2 cores of an AMD EPYC, shared with other work"),
+            measured=Measured(88.90, 0.24, 5, _BUSY),
         ),
         "paper-1x8000-32masks": _made([8000], masks=32, published=88.04),
         "paper-2x8000-1mask": _made([8000, 8000], masks=1, published=89.59),
@@ -147,7 +171,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
                 86.30,
                 0.22,
                 29,
-                "2 cores of an AMD EPYC, shared with other work",
+                _BUSY,
                 of="the mixture of eight orderings, each trained so",
             ),
             note="not published: one ordering of a mixture, to stand beside the published 86.64",
@@ -167,10 +191,104 @@ PRESETS: dict[str, dict[str, Preset]] = {
             members=128,
             published=85.10,
             source="Uria et al. 2014",
-            measured=Measured(
-                89.15, 0.75, 55, "2 cores of an AMD EPYC, shared with other work", of="on 1,000 test images"
-            ),
+            measured=Measured(89.15, 0.75, 55, _BUSY, of="on 1,000 test images"),
             note="EoNADE: one network trained for every ordering, evaluated as a mixture of 128 of them",
+        ),
+    },
+}
+
+
+# ---------------------------------------------------------------- images
+
+_TWO_CORES = "updates alone, the quickest of several, 2 cores of an AMD EPYC"
+
+
+def _small(
+    settings: Mapping[str, Any], parameters: int, digits: float, mnist: float, *, precision: str = "bf16"
+) -> Preset:
+    """A network for a laptop; with the seconds of an epoch of the digits and of binarized MNIST."""
+    return Preset(
+        data="digits",
+        settings=settings,
+        training={"epochs": 20, "batch_size": 50, "learning_rate": 3e-3, "precision": precision},
+        published=None,
+        source="this project; for a laptop",
+        note="small enough to train on a laptop",
+        costs=(
+            Cost("digits", parameters, digits, _TWO_CORES),
+            Cost(_MNIST, parameters, mnist, _TWO_CORES),
+        ),
+    )
+
+
+def _paper(data: str, settings: Mapping[str, Any], published: float | None, source: str, note: str) -> Preset:
+    """A network of a paper's size, under this project's training settings."""
+    return Preset(
+        data=data,
+        settings=settings,
+        training={"epochs": 100, "batch_size": 16, "learning_rate": 1e-3, "precision": "bf16"},
+        published=published,
+        source=source,
+        note=note,
+    )
+
+
+_PIXEL = "van den Oord et al. 2016"
+_ON_CIFAR = "days on a GPU, out of reach of a CPU; bits/dim are nats / (3072 ln 2)"
+_ON_MNIST = "the paper: RMSProp, batches of 16; here: AdamW, averaged weights"
+
+PRESETS |= {
+    "pixelcnn": {
+        "small": _small({"features": 16, "num_blocks": 7, "head": [32, 32]}, 27_265, 0.1, 22),
+        "paper": _paper(
+            "cifar10",
+            {"features": 128, "num_blocks": 15, "head": [1024, 1024]},
+            6686.2,
+            f"{_PIXEL}: 3.14 bits/dim",
+            _ON_CIFAR,
+        ),
+    },
+    "gated-pixelcnn": {
+        "small": _small(
+            {"features": 32, "num_layers": 5, "kernel_size": 3, "first_kernel_size": 5, "head": [32]},
+            93_633,
+            0.3,
+            74,
+        ),
+        "paper": _paper(
+            "cifar10",
+            {"features": 384, "num_layers": 20, "kernel_size": 5, "head": [1024, 1024]},
+            None,
+            "van den Oord et al. 2016b, the network of 32 x 32 ImageNet",
+            f"3.03 bits/dim on CIFAR-10 are of a network whose size is not published; {_ON_CIFAR}",
+        ),
+    },
+    "pixelcnn-pp": {
+        "small": _small(
+            {"features": 12, "num_blocks": 1, "levels": 2, "dropout": 0.0},
+            49_957,
+            0.4,
+            91,
+            precision="float32",
+        ),
+        "paper": _paper(
+            "cifar10",
+            {"features": 160, "num_blocks": 5, "levels": 3, "dropout": 0.5},
+            6217.7,
+            "Salimans et al. 2017: 2.92 bits/dim",
+            _ON_CIFAR,
+        ),
+    },
+    "row-lstm": {
+        "small": _small({"features": 16, "num_layers": 3, "head": [32]}, 25_921, 0.2, 64),
+        "paper": _paper(
+            _MNIST, {"features": 16, "num_layers": 7, "head": [32, 32]}, 80.54, _PIXEL, _ON_MNIST
+        ),
+    },
+    "diagonal-bilstm": {
+        "small": _small({"features": 16, "num_layers": 2, "head": [32]}, 20_417, 0.3, 86),
+        "paper": _paper(
+            _MNIST, {"features": 16, "num_layers": 7, "head": [32, 32]}, 79.20, _PIXEL, _ON_MNIST
         ),
     },
 }

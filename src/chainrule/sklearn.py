@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, ch
 from chainrule.arguments import real_number
 from chainrule.errors import ChainruleError
 from chainrule.tables import infer_schema
-from chainrule.tabular import TableModel, fit_table
+from chainrule.tabular import DEFAULT_STEPS, TableModel, fit_table
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -27,8 +27,9 @@ _LARGEST_SEED = 2**31 - 1
 class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
     """Density estimation and anomaly detection with an exact-likelihood autoregressive model.
 
-    Takes arrays of numbers, and DataFrames of numbers, categories, booleans and holes (NaN), whose
-    columns are then found by name.
+    Takes arrays and DataFrames of numbers, categories (strings), booleans and holes (NaN, None). Columns
+    must come in the order of `fit`; of DataFrames their names are checked, and other or reordered ones are
+    refused, as everywhere in scikit-learn. (`model_` itself, a `TableModel`, finds columns by name.)
 
     Parameters
     ----------
@@ -41,7 +42,9 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
     dependence : share of the dependence between columns that `score_samples` counts. 1 is the exact
         log-likelihood; 0.5 detects anomalies better on most tables
         (`chainrule.tabular.TableModel.anomaly_scores`).
-    contamination : share of the training rows that `predict` calls outliers.
+    contamination : share of the training rows that `predict` calls outliers, in (0, 0.5]; or "auto": those
+        whose score is below the lower quartile of the training scores by more than 1.5 times the distance
+        between their quartiles (Tukey's fence), which is robust against outliers among them.
     random_state : int, RandomState or None.
 
     Attributes
@@ -65,9 +68,9 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
         model_settings: dict[str, Any] | None = None,
         numeric: str | dict[str, Any] | None = None,
         numeric_transform: str = "quantile",
-        steps: int = 1500,
+        steps: int = DEFAULT_STEPS,
         dependence: float = 1.0,
-        contamination: float = 0.1,
+        contamination: float | Literal["auto"] = 0.1,
         random_state: Any = None,
     ) -> None:
         self.model = model
@@ -81,7 +84,7 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
 
     def fit(self, X: ArrayLike | pd.DataFrame, y: Any = None) -> Self:
         """Fit to the rows of X; y is ignored. Raises `ChainruleError` (a ValueError) for unusable data."""
-        real_number("contamination", self.contamination, above=0.0, maximum=0.5)
+        self._check_contamination()
         real_number("dependence", self.dependence, minimum=0.0, maximum=1.0)
         frame = self._frame(X, reset=True)
         if len(frame) < 2:
@@ -99,7 +102,7 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
             marginals=self.dependence < 1,
             progress=False,
         ).double()
-        self.offset_ = float(np.quantile(self._scores(frame), self.contamination))
+        self.offset_ = self._threshold(self._scores(frame))
         return self
 
     def score_samples(self, X: ArrayLike | pd.DataFrame) -> NDArray[np.float64]:
@@ -121,8 +124,10 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
         """1 for inliers and -1 for outliers, `(rows,)`."""
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> NDArray[np.float64] | pd.DataFrame:
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> NDArray[Any] | pd.DataFrame:
         """Synthetic rows: an array `(n_samples, n_features_in_)`, or a DataFrame if fitted to one.
+
+        An array of objects if fitted to one with strings in it, else of float64.
 
         - `random_state`: as in `fit`; the estimator's own if None.
         """
@@ -130,10 +135,29 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
         source = self.random_state if random_state is None else random_state
         seed = int(check_random_state(source).randint(_LARGEST_SEED))
         drawn = self.model_.sample(n_samples, seed=seed)
-        return drawn if self._from_frame else drawn.to_numpy(np.float64)
+        return drawn if self._from_frame else drawn.to_numpy(object if self._holds_objects else np.float64)
+
+    def _check_contamination(self) -> None:
+        if isinstance(self.contamination, str):
+            if self.contamination != "auto":
+                raise ChainruleError(
+                    f"contamination={self.contamination!r}; expected a share above 0 and at most 0.5, or "
+                    "'auto'."
+                )
+        else:
+            real_number("contamination", self.contamination, above=0.0, maximum=0.5)
+
+    def _threshold(self, scores: NDArray[np.float64]) -> float:
+        if not isinstance(self.contamination, str):
+            return float(np.quantile(scores, self.contamination))
+        low, high = np.quantile(scores, [0.25, 0.75])
+        return float(low - 1.5 * (high - low))
 
     def _scores(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        scores = self.model_.anomaly_scores(frame, dependence=float(self.dependence))
+        if self.dependence == 1:  # exact, also where cells are missing
+            scores = self.model_.log_prob(frame)
+        else:
+            scores = self.model_.anomaly_scores(frame, dependence=float(self.dependence))
         # scikit-learn's tools refuse infinities: an impossible row is merely the oddest there can be.
         return np.maximum(scores, np.finfo(np.float64).min)
 
@@ -146,13 +170,16 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
             _check_feature_names(self, X, reset=reset)
             _check_n_features(self, X, reset=reset)
             if reset:
-                self._from_frame = True
+                self._from_frame, self._columns = True, list(X.columns)
             return X
-        array = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite="allow-nan")
+        texts = _holds_texts(X)
+        dtype = object if texts else "numeric"
+        array = validate_data(self, X, reset=reset, dtype=dtype, ensure_all_finite="allow-nan")
         if reset:
-            self._from_frame = False
-        names = list(self.model_.schema.names) if not reset and self._from_frame else None
-        return pd.DataFrame(array, columns=names or [f"x{i}" for i in range(array.shape[1])])
+            self._from_frame, self._holds_objects = False, texts
+            self._columns = [f"x{i}" for i in range(array.shape[1])]
+        frame = pd.DataFrame(array, columns=self._columns)
+        return frame.infer_objects() if texts else frame
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -160,3 +187,13 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+
+def _holds_texts(X: Any) -> bool:
+    """Whether an array, or a list of rows, has strings among its cells."""
+    if not isinstance(X, np.ndarray | list | tuple):
+        return False
+    array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
+    if array.dtype.kind != "O":
+        return array.dtype.kind in "US"
+    return any(isinstance(cell, str) for cell in array.flat)

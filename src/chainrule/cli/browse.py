@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli.model_cards import CARDS, ModelCard
-from chainrule.cli.names import TABLE_MODELS, TABLES, complete_dataset, complete_model
+from chainrule.cli.names import (
+    AUDIO,
+    AUDIO_MODELS,
+    TABLE_MODELS,
+    TABLES,
+    TEXT_MODELS,
+    TEXTS,
+    complete_dataset,
+    complete_model,
+)
 from chainrule.cli.options import AsJson, add_command
 from chainrule.cli.output import print_facts, print_json, print_table, show
 from chainrule.cli.setting_values import documented_settings
@@ -75,6 +84,10 @@ def datasets(
 
 def _first_command(entry: DatasetEntry) -> str:
     """What to do with a data set."""
+    if entry.name in AUDIO:
+        return f"Train on it: chainrule train wavenet --data {entry.name} --out runs/{entry.name}"
+    if entry.name in TEXTS:
+        return f"Train on it: chainrule train transformer --data {entry.name} --out runs/{entry.name}"
     if entry.name not in TABLES:
         return f"Train on it: chainrule train nade --data {entry.name} --out runs/{entry.name}"
     uses = [f"Model it: chainrule train made --data {entry.name} --out runs/{entry.name}"]
@@ -124,10 +137,17 @@ def _describe_model(card: ModelCard, as_json: bool) -> None:
             map(_preset_row, PRESETS[card.name].items()),
             title="Presets (test NLL, nats)",
         )
+        for preset_name, preset in PRESETS[card.name].items():
+            if preset.costs:
+                show(f"--preset {preset_name}: {preset.costs_text}.")
     if card.trainable:
         show(f"Train it: chainrule train {card.name} --data digits --out runs/{card.name}")
         if card.name in TABLE_MODELS:
             show(f"On a table: chainrule train {card.name} --data my_table.csv --out runs/{card.name}-table")
+        if card.name in TEXT_MODELS:
+            show(f"On a text: chainrule train {card.name} --data my_text.txt --out runs/{card.name}-text")
+        if card.name in AUDIO_MODELS:
+            show(f"On sound: chainrule train {card.name} --data my.wav --out runs/{card.name}-sound")
     else:
         show(
             "It is made of trained models: chainrule evaluate RUN --members 32, or chainrule.models.Ensemble."
@@ -156,10 +176,11 @@ def _dataset_row(entry: DatasetEntry) -> tuple[str, ...]:
     where = "embedded" if entry.form == "embedded" else "yes" if entry.available() else "no"
     if where == "no" and entry.downloadable:
         where = "no (can be fetched)"
+    varied = "varies" if entry.kind == "text" else "mixed"
     return (
         entry.name,
-        " x ".join(map(str, entry.event_shape)),
-        f"{entry.levels or 'mixed'}{' dynamic' if entry.dynamic else ''}",
+        " x ".join(map(str, entry.event_shape)) or entry.kind,
+        f"{entry.levels or varied}{' dynamic' if entry.dynamic else ''}",
         *sizes,
         where,
         entry.licence,

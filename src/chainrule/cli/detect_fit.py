@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainrule.arguments import checked_seed
 from chainrule.cli.detect_options import (
     LabelOption,
     LevelOption,
@@ -16,10 +18,15 @@ from chainrule.cli.detect_options import (
     PercentileOption,
     TableArgument,
     chosen_rule,
+    rounded_up,
 )
 from chainrule.cli.detect_show import report_json, show_fit
-from chainrule.cli.names import complete_table_model
-from chainrule.cli.options import AsJson, Overwrite
+from chainrule.cli.names import TABLE_MODELS, complete_table_model
+from chainrule.cli.options import (
+    AsJson,
+    Overwrite,
+    Quiet,
+)
 from chainrule.cli.output import print_json, say
 from chainrule.cli.setting_values import parse_settings
 from chainrule.cli.table_rows import spread_places
@@ -34,11 +41,12 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-_DEPENDENCE = 0.5
 #: Anomalies left out of fitting that are scored for the report, spread evenly over all of them.
 _REPORTED = 20_000
 #: Rows that the surprise of single columns is calibrated on.
 _CALIBRATED_COLUMNS = 20_000
+#: A greater level is no advice to anybody.
+_SENSIBLE_LEVEL = 0.2
 
 
 def fit(
@@ -67,15 +75,23 @@ def fit(
     percentile: PercentileOption = None,
     mean_sd: MeanSdOption = None,
     model: Annotated[
-        str, typer.Option("--model", help="A model of tables.", autocompletion=complete_table_model)
+        str,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help=f"Which model: {', '.join(TABLE_MODELS)}.",
+            autocompletion=complete_table_model,
+        ),
     ] = "made",
     dependence: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--dependence",
-            help="How much of the dependence between columns a score counts, 0 to 1; 1 is log p(row).",
+            help="How much of the dependence between columns a score counts, 0 to 1; 1 is log p(row). 0.5 if "
+            "not said.",
+            show_default=False,
         ),
-    ] = _DEPENDENCE,
+    ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", help="Updates of training; 1500 if not said.", show_default=False)
     ] = None,
@@ -102,7 +118,7 @@ def fit(
         typer.Option(
             "--schema",
             metavar="FILE",
-            help="What the columns are: an edited schema.json.",
+            help="What the columns are: an edited copy of the schema.json of a run. Found out if not said.",
             show_default=False,
         ),
     ] = None,
@@ -110,27 +126,32 @@ def fit(
         bool,
         typer.Option(
             "--allow-missing",
-            help="Accept empty cells later in columns that have none now. How odd one is depends on "
-            "the column.",
+            help="Accept empty cells when scoring, in columns that have none now; how odd one looks depends "
+            "on the column.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of everything random.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; it knows its table and options.")
     ] = False,
     overwrite: Overwrite = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a model to a table and calibrate a threshold on rows that it never saw.
 
-    The run folder then holds the model, schema.json (what every column is; edit a copy and pass it with
+    An alarm is raised as --level 0.01 has it, unless --level, --percentile or --mean-sd say otherwise. The
+    run folder then holds the model, schema.json (what every column is; edit a copy and pass it with
     --schema), and the detector. With labels, a report on the rows that were kept back is printed.
     """
     from chainrule.cli.table_plan import check_folder, fit_plan, noted_plan, parts_of, planned, schema_of
 
     if out is None:
         raise ChainruleError("--out is missing: name the run folder to make, such as --out runs/fraud.")
+    if label is not None and label in (drop or ()):
+        raise ChainruleError(
+            f"--drop {label} is the column of --label, which no model sees; leave --drop out."
+        )
     check_folder(out, overwrite=overwrite, resume=resume)
     rule = chosen_rule(level, percentile, mean_sd)
     plan = noted_plan(out) if resume else None
@@ -152,7 +173,7 @@ def fit(
             normal_only=normal_only,
             drop=tuple(drop or ()),
             held_out=_share(calibration),
-            seed=seed,
+            seed=checked_seed(seed, "--seed"),
             schema=None if schema is None else str(Path(schema).absolute()),
             allow_missing=allow_missing,
             rule=("conformal", 0.01) if rule is None else (rule.name, rule.value),
@@ -190,7 +211,11 @@ def _share(calibration: float | None) -> float | None:
     return calibration
 
 
-def _checked_dependence(dependence: float) -> float:
+def _checked_dependence(dependence: float | None) -> float:
+    from chainrule.tabular import DEPENDENCE
+
+    if dependence is None:
+        return DEPENDENCE
     if not 0 <= dependence <= 1:
         raise ChainruleError(f"--dependence {dependence:g}: expected a number from 0 to 1.")
     return dependence
@@ -213,7 +238,7 @@ def _check_calibration(plan: TablePlan, parts: Parts) -> None:
     """Say before training that the rows are too few for the rule."""
     import numpy as np
 
-    from chainrule.detection import Rule
+    from chainrule.detection import Rule, rows_needed
 
     assert plan.rule is not None
     if not len(parts.held.frame):
@@ -222,7 +247,33 @@ def _check_calibration(plan: TablePlan, parts: Parts) -> None:
             f"{plan.spec} has {rows} row{'' if rows == 1 else 's'} to use, too few to keep some back for "
             "calibration; give more rows."
         )
-    Rule(*plan.rule).threshold(np.arange(len(parts.held.frame), dtype=np.float64))
+    rule, rows = Rule(*plan.rule), len(parts.held.frame)
+    if rule.name == "conformal" and rows < rows_needed(rule.value):
+        raise ChainruleError(_too_few(plan, rule, rows, len(parts.fit.frame) + rows))
+    rule.threshold(np.arange(rows, dtype=np.float64))
+
+
+def _too_few(plan: TablePlan, rule: Rule, held: int, rows: int) -> str:
+    """What a level takes that these rows do not give, counted in rows of the table; and what to do."""
+    from chainrule.detection import rows_needed, smallest_level
+
+    needed = rows_needed(rule.value)
+    which = "" if plan.normal_only is None else f" labelled {plan.normal_only!r}"
+    smallest = smallest_level(held)
+    ways = [f"--level {rounded_up(smallest)} or more"] if smallest <= _SENSIBLE_LEVEL else []
+    if plan.held_out is None:
+        table = f"a table of at least {2 * needed:,} rows{which}, half of which fit the model"
+    else:
+        table = (
+            f"at least {math.ceil(needed / plan.held_out):,} rows{which} at --calibration {plan.held_out:g}"
+        )
+        if needed <= rows / 2:
+            ways.append(f"--calibration {rounded_up(needed / rows)} or more")
+    otherwise = f"; or choose {', or '.join(ways)}" if ways else ""
+    return (
+        f"level {rule.value:g} needs at least {needed:,} calibration rows, but of these {rows:,} rows{which} "
+        f"only {held:,} {'is' if held == 1 else 'are'} kept back for that. Give {table}{otherwise}."
+    )
 
 
 def _calibrate(plan: TablePlan, parts: Parts, fitted: TableModel, out: Path, quiet: bool) -> dict[str, Any]:
@@ -252,7 +303,7 @@ def _calibrate(plan: TablePlan, parts: Parts, fitted: TableModel, out: Path, qui
     names = [str(name) for name in fitted.schema.names]
     columns = ColumnCalibration.fit(cells, names, len(rows))
     detector = Detector(detector.calibration, detector.rule, columns, about)
-    detector.save(out)
+    detector.save(out, overwrite=True)  # another rule for a run that is resumed
     return {
         "run": str(out),
         "table": plan.spec,

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LabelReport", "LabelTally", "label_report", "normal_label"]
 
-#: Words that mean that nothing is wrong, beside 0 and False.
+#: Labels that say no and yes to something being wrong, in small letters.
+_CONTRARIES = (("0", "1"), ("false", "true"), ("no", "yes"))
+#: Words that mean that nothing is wrong.
 _NORMAL = ("normal", "benign")
 #: Intervals are drawn by resampling, which takes long for more rows than this.
 _RESAMPLED = 200_000
@@ -117,12 +119,13 @@ def label_report(
 
 
 def normal_label(labels: Sequence[str], given: str | None) -> str | None:
-    """The label of normal rows: the given one, else 0 or False beside 1 or True, or a word for it."""
+    """The label of normal rows: the given one, else 0, false or no beside its contrary, or a word for it."""
     if given is not None:
         return given
-    for zero, one in (("0", "1"), ("False", "True")):
-        if labels and set(labels) <= {zero, one}:
-            return zero
+    spelled = {label.lower(): label for label in labels}
+    for zero, one in _CONTRARIES:
+        if spelled and set(spelled) <= {zero, one}:
+            return spelled.get(zero, zero)
     words = [label for label in labels if label.strip().lower() in _NORMAL]
     return words[0] if len(words) == 1 else None
 

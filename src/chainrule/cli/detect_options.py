@@ -21,6 +21,7 @@ __all__ = [
     "PercentileOption",
     "TableArgument",
     "chosen_rule",
+    "rounded_up",
 ]
 
 TableArgument = Annotated[
@@ -35,7 +36,10 @@ TableArgument = Annotated[
 LabelOption = Annotated[
     str | None,
     typer.Option(
-        "--label", metavar="COLUMN", help="The column of labels; no model sees it.", show_default=False
+        "--label",
+        metavar="COLUMN",
+        help="The column that says which rows are anomalies, for a report; no model sees it.",
+        show_default=False,
     ),
 ]
 NormalOption = Annotated[
@@ -43,7 +47,8 @@ NormalOption = Annotated[
     typer.Option(
         "--normal",
         metavar="LABEL",
-        help="The label of normal rows, for the report; found out where labels are 0 and 1, or say normal.",
+        help="Which label means normal, for the report. Not needed where labels are 0 and 1, false and true, "
+        "or no and yes, or where one is called normal or benign.",
         show_default=False,
     ),
 ]
@@ -53,7 +58,7 @@ LevelOption = Annotated[
         "--level",
         metavar="A",
         help="Alarm where the conformal p-value is at most A: false alarms in at most that share of clean "
-        "rows. This is the default, with A = 0.01.",
+        "rows.",
         show_default=False,
     ),
 ]
@@ -87,16 +92,26 @@ def chosen_rule(level: float | None, percentile: float | None, mean_sd: float | 
         raise ChainruleError("--level, --percentile and --mean-sd exclude each other; choose one.")
     from chainrule.detection import Rule
 
-    rule = Rule(*next(iter(chosen.items())))
-    _check_value(rule)
-    return rule
+    name, value = next(iter(chosen.items()))
+    _check_value(name, value)
+    return Rule(name, value)
 
 
-def _check_value(rule: Rule) -> None:
-    """`ChainruleError` for a level, percentile or factor that cannot be."""
-    if rule.name == "conformal" and not 0 < rule.value < 1:
-        raise ChainruleError(f"--level {rule.value:g}: expected a number between 0 and 1, such as 0.01.")
-    if rule.name == "percentile" and not 0 < rule.value < 100:
-        raise ChainruleError(f"--percentile {rule.value:g}: expected a number between 0 and 100, such as 1.")
-    if rule.name == "mean-sd" and not (math.isfinite(rule.value) and rule.value > 0):
-        raise ChainruleError(f"--mean-sd {rule.value:g}: expected a number above 0, such as 3.")
+def _check_value(name: str, value: float) -> None:
+    """`ChainruleError` for a level, percentile or factor that cannot be, in the words of the options."""
+    if name == "conformal" and not 0 < value < 1:
+        raise ChainruleError(f"--level {value:g}: expected a number between 0 and 1, such as 0.01.")
+    if name == "percentile" and not 0 < value < 100:
+        raise ChainruleError(f"--percentile {value:g}: expected a number between 0 and 100, such as 1.")
+    if name == "mean-sd" and not (math.isfinite(value) and value > 0):
+        raise ChainruleError(f"--mean-sd {value:g}: expected a number above 0, such as 3.")
+
+
+def rounded_up(share: float) -> str:
+    """A share with three digits, never less than it is.
+
+    >>> rounded_up(1 / 81), rounded_up(0.05), rounded_up(1 / 3)
+    ('0.0124', '0.05', '0.334')
+    """
+    digits = 2 - math.floor(math.log10(share))
+    return f"{math.ceil(round(share * 10**digits, 9)) / 10**digits:.{digits}f}".rstrip("0")

@@ -14,11 +14,16 @@ from chainrule.cli.detect_options import (
     NormalOption,
     PercentileOption,
     chosen_rule,
+    rounded_up,
 )
 from chainrule.cli.detect_reasons import cell_surprises, column_scores
 from chainrule.cli.detect_show import report_json, show_score
-from chainrule.cli.names import SPLITS, complete_table
-from chainrule.cli.options import AsJson, Overwrite
+from chainrule.cli.names import complete_table
+from chainrule.cli.options import (
+    AsJson,
+    Overwrite,
+    SplitOption,
+)
 from chainrule.cli.output import counting, print_json, say
 from chainrule.cli.table_files import refuse_input
 from chainrule.cli.table_rows import Rows, RowSource, row_source
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from chainrule.cli.detect_labels import LabelTally
     from chainrule.cli.detect_rows import OddestCells
     from chainrule.cli.table_runs import TableRun
-    from chainrule.detection import Detector, StreamSummary, Verdict
+    from chainrule.detection import Detector, Rule, StreamSummary, Verdict
 
 __all__ = ["score"]
 
@@ -41,7 +46,8 @@ def score(
         str,
         typer.Argument(
             metavar="TABLE",
-            help="A table with the same columns, of any length; a catalogue table's test part.",
+            help="A table with the same columns (others, and their order, do not matter), of any length; of "
+            "a table of `chainrule datasets` its test part.",
             autocompletion=complete_table,
             show_default=False,
         ),
@@ -68,15 +74,7 @@ def score(
     level: LevelOption = None,
     percentile: PercentileOption = None,
     mean_sd: MeanSdOption = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="For a catalogue table: which part; test if not said.",
-            autocompletion=lambda: list(SPLITS),
-            show_default=False,
-        ),
-    ] = None,
+    split: SplitOption = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -90,13 +88,14 @@ def score(
     from chainrule.cli.table_runs import open_detector, open_table_run
 
     rule = chosen_rule(level, percentile, mean_sd)
+    _check_run(run)
     opened = open_table_run(run)
     detector = open_detector(opened)
-    detector = detector if rule is None else detector.with_rule(rule)
+    detector = detector if rule is None else _under(rule, detector, run)
     if out is not None:
         refuse_input(out, table)
         _check_result_file(out, overwrite)
-    source = _source(table, split, label, detector, opened)
+    source = _source(table, split, label, identifier, detector, opened)
     if _was_fitted_on(source, detector):
         say(f"warning: {run} was fitted on rows of {source.name}; those look less odd to it than new ones")
     stream = _Stream(opened, detector, OddestCells(max(top, 1)), LabelTally(), identifier)
@@ -116,6 +115,25 @@ def score(
     print_json({**content, "report": report_json(report)}) if as_json else show_score(content)
 
 
+def _check_run(run: str) -> None:
+    if not (run.startswith("hub:") or Path(run).exists()):
+        raise ChainruleError(f"{run} does not exist; name the folder that `chainrule detect fit --out` made.")
+
+
+def _under(rule: Rule, detector: Detector, run: str) -> Detector:
+    """The detector with another rule; `ChainruleError` for a level that its calibration rows cannot serve."""
+    from chainrule.detection import rows_needed, smallest_level
+
+    rows = len(detector.calibration)
+    if rule.name == "conformal" and rows < rows_needed(rule.value):
+        raise ChainruleError(
+            f"--level {rule.value:g} needs at least {rows_needed(rule.value):,} calibration rows, and {run} "
+            f"was calibrated on {rows:,}; choose --level {rounded_up(smallest_level(rows))} or more, or fit "
+            f"again with --level {rule.value:g}, which keeps more rows back."
+        )
+    return detector.with_rule(rule)
+
+
 def _check_result_file(out: Path, overwrite: bool) -> None:
     from chainrule.detection.writers import SUFFIXES
     from chainrule.report import check_writable
@@ -125,16 +143,30 @@ def _check_result_file(out: Path, overwrite: bool) -> None:
     check_writable(out, overwrite=overwrite)
 
 
-def _source(table: str, split: str | None, label: str | None, detector: Detector, run: TableRun) -> RowSource:
+def _source(
+    table: str,
+    split: str | None,
+    label: str | None,
+    identifier: str | None,
+    detector: Detector,
+    run: TableRun,
+) -> RowSource:
     """The rows to score; the label column of the run is taken for one here too, if it is there."""
     from chainrule.cli.table_rows import column_names, is_catalogue_table
 
     if is_catalogue_table(table):
         return row_source(table, "detect", split=split or "test", label=label)
+    if label is not None and label in map(str, run.table.schema.names):
+        raise ChainruleError(
+            f"--label {label}: {run.source} was fitted on that column, so it is no label; name another, or "
+            f"fit again with --label {label}."
+        )
     noted = detector.about.get("label")
     if label is None and noted is not None and noted in column_names(table):
         label = noted
-    return row_source(table, "detect", split=split, label=label, schema=run.table.schema)
+    return row_source(
+        table, "detect", split=split, label=label, identifier=identifier, schema=run.table.schema
+    )
 
 
 def _was_fitted_on(source: RowSource, detector: Detector) -> bool:
@@ -192,11 +224,14 @@ class _Stream:
     def _column_scores(self, rows: Rows, places: Any) -> Any:
         return column_scores(self._table, rows.frame.iloc[places], self._dependence)
 
-    def _ids(self, rows: Rows) -> Any:
+    def _ids(self, rows: Rows) -> list[str]:
+        from chainrule.tables.values import as_label
+
         names = {str(name): name for name in rows.frame.columns}
         if self._identifier not in names:
             raise ChainruleError(f"--id: {unknown_name('column', str(self._identifier), names)}")
-        return rows.frame[names[self._identifier]].tolist()
+        cells = rows.frame[names[self._identifier]]
+        return ["" if missing else as_label(cell) for cell, missing in zip(cells, cells.isna(), strict=True)]
 
 
 def _top_row(verdict: Verdict, oddest: OddestCells, detector: Detector, run: TableRun) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def show_score(content: dict[str, Any]) -> None:
 
 def _show_row(place: int, row: dict[str, Any]) -> None:
     score = -math.inf if row["score"] is None else row["score"]
-    named = f" {row['id']}" if row.get("id") is not None else ""
+    named = f" ({row['id']})" if row.get("id") else ""
     labelled = f"   label {row['label']}" if row["label"] else ""
     alarm = "" if row["alarm"] else "   no alarm"
     show(

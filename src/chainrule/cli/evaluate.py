@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainrule.cli.audio_runs import is_audio_run, refuse_for_audio
+from chainrule.cli.contexts import in_classes_of
 from chainrule.cli.model_cards import CARDS
 from chainrule.cli.names import SPLITS
-from chainrule.cli.options import AsJson, DataOption, RunArgument, add_command
+from chainrule.cli.options import AsJson, DataOption, RunArgument, SkipBad, add_command
 from chainrule.cli.output import counting, print_facts, print_json, print_table, say, show
+from chainrule.cli.series_runs import is_series_run, refuse_for_series
 from chainrule.cli.sources import OpenedModel, open_model
 from chainrule.cli.table_runs import is_table_run, refuse_options
+from chainrule.cli.text_runs import is_text_run, refuse_for_text
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ def register(app: typer.Typer) -> None:
         "chainrule evaluate runs/nade --split validation --json",
         "chainrule evaluate runs/made --members 32",
         "chainrule evaluate runs/deep-nade --members 128 --limit 1000",
+        "chainrule evaluate runs/sales --steps 12 --season 12",
     )
 
 
@@ -51,24 +56,81 @@ def evaluate(
         int | None,
         typer.Option("--limit", metavar="N", help="Only N examples, spread evenly.", show_default=False),
     ] = None,
+    skip_bad: SkipBad = False,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", help="Time series: forecast so far ahead.", show_default=False),
+    ] = None,
+    season: Annotated[
+        int | None,
+        typer.Option(
+            "--season",
+            metavar="M",
+            help="Time series: the naive forecast to compare with repeats the value M steps ago; 1, a random "
+            "walk, if not said.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The exact negative log-likelihood in nats, with its standard error, and in bits/dim.
 
     Where results of this kind of model on this data set are published, they are shown beside it. For a table
-    it is nats per row, with densities in the units of the columns.
+    it is nats per row, with densities in the units of the columns. For a time series it is nats per step,
+    with CRPS and coverage of forecasts beside a naive one. For a text it is nats per token, bits per
+    character and perplexity, of every token of the part. For sound it is bits per sample of
+    whole recordings.
     """
     if limit is not None and limit < 1:
         raise ChainruleError(f"--limit must be at least 1, not {limit}.")
+    if is_audio_run(run):
+        from chainrule.cli.audio_jobs import evaluate_audio_run
+
+        refuse_for_audio(
+            "evaluation",
+            {
+                "--members": members if members != 1 else None,
+                "--skip-bad": skip_bad,
+                "--steps": steps,
+                "--season": season,
+            },
+        )
+        evaluate_audio_run(run, data, split, limit, as_json)
+        return
+    if is_series_run(run):
+        from chainrule.cli.series_jobs import evaluate_series_run
+
+        refuse_for_series(
+            "evaluation",
+            {"--members": members if members != 1 else None, "--skip-bad": skip_bad, "--limit": limit},
+        )
+        evaluate_series_run(run, data, split, steps, season or 1, as_json)
+        return
+    if steps is not None or season is not None:
+        raise ChainruleError("--steps and --season are for runs of time series; leave them out.")
+    if is_text_run(run):
+        from chainrule.cli.text_evaluate import evaluate_text
+
+        refuse_for_text(
+            "evaluation", {"--members": members if members != 1 else None, "--skip-bad": skip_bad}
+        )
+        evaluate_text(run, data, split, limit, as_json)
+        return
     if is_table_run(run):
         from chainrule.cli.table_jobs import evaluate_table
 
-        refuse_options("evaluation", {"--members": members if members != 1 else None})
+        refuse_options("evaluation", {"--members": members if members != 1 else None, "--skip-bad": skip_bad})
         evaluate_table(run, data, split, limit, as_json)
         return
     opened = open_model(run)
     choice = opened.data(data)
+    if skip_bad:
+        if not choice.is_file:
+            raise ChainruleError(f"data set {choice.spec!r} takes no --skip-bad; it is for folders of PNGs.")
+        choice = choice.with_options(skip_bad=True)
     dataset = choice.load()
+    if opened.model.context_size:
+        dataset = in_classes_of(dataset, opened.label_names)
     available = len(dataset.split(split))
     model = opened.mixture(members)
     from chainrule import training
@@ -148,7 +210,7 @@ def _show(content: dict[str, Any]) -> None:
         ]
     )
     preset = content["preset"]
-    if preset:
+    if preset and (preset["published"] is not None or preset["measured"] is not None):
         mixed = f" with {preset['members']} members" if preset["members"] > 1 else ""
         published = (
             f"published {preset['published']:.2f} nats ({preset['source']})"

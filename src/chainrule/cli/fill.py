@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli.fill_files import HALVES, read_given, write_filled
-from chainrule.cli.names import SPLITS, complete_dataset
-from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
+from chainrule.cli.fill_files import BEFORE_AFTER, is_folder, read_given, write_filled
+from chainrule.cli.masks import MASK_NAMES
+from chainrule.cli.options import (
+    AsJson,
+    ContextOption,
+    InputArgument,
+    Overwrite,
+    RunArgument,
+    SkipBad,
+    SplitOption,
+    TemperatureOption,
+    ThresholdOption,
+    add_command,
+)
 from chainrule.cli.output import print_facts, print_json, say
 from chainrule.cli.sources import open_model
 from chainrule.cli.table_runs import is_table_run, refuse_options
@@ -33,33 +44,27 @@ def register(app: typer.Typer) -> None:
     add_command(
         app,
         fill,
-        "chainrule fill runs/nade digits --mask bottom --limit 8 -n 5 --out filled.png",
+        "chainrule fill runs/nade digits --mask lower-half --limit 8 -n 5 --out filled.png",
+        "chainrule fill runs/nade folder_of_pngs --mask mask.png --out filled_images",
         "chainrule fill runs/nade my_images.npy --mask mask.png --particles 500 --out filled.npy",
         "chainrule fill runs/nade with_nan.npy --seed 0 --out filled.npz --json",
-        "chainrule fill runs/nade digits --mask top --method left-to-right --out quick.png",
+        "chainrule fill runs/nade digits --mask upper-half --method left-to-right --out quick.png",
         "chainrule fill runs/table with_holes.csv --seed 0 --out filled.csv",
     )
 
 
 def fill(
     run: RunArgument,
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="A file or folder (.npy, .npz, .csv, .png, a folder of PNGs, idx), or a data set's name.",
-            autocompletion=complete_dataset,
-            show_default=False,
-        ),
-    ],
+    source: InputArgument,
     mask: Annotated[
         str | None,
         typer.Option(
             "--mask",
             metavar="MASK",
             help="What to fill in: a .npy, .npz or .png, 1 or white at the holes, for all examples or one "
-            "for each; or top, bottom, left, right. Without it, NaN marks the holes.",
-            autocompletion=lambda: list(HALVES),
+            "for each; or lower-half, upper-half, left-half, right-half, centre, random:0.5. Without it, NaN "
+            "marks the holes.",
+            autocompletion=lambda: list(MASK_NAMES),
             show_default=False,
         ),
     ] = None,
@@ -68,7 +73,8 @@ def fill(
         typer.Option(
             "--out",
             metavar="FILE",
-            help=".png before and after; .npy, .csv the filled examples; .npz also mask and log p(known).",
+            help=".png before and after; a folder: that and every filled image; .npy, .csv the filled "
+            "examples; .npz also mask and log p(known).",
             show_default=False,
         ),
     ] = None,
@@ -89,26 +95,11 @@ def fill(
         int | None,
         typer.Option("--limit", metavar="N", help="Only N examples, spread evenly.", show_default=False),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="For a data set's name: which split; test if not said.",
-            autocompletion=lambda: list(SPLITS),
-            show_default=False,
-        ),
-    ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option("--context", help="A class label, or numbers with commas between.", show_default=False),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option("--threshold", help="Make grey levels binary: 1 above this.", show_default=False),
-    ] = None,
-    temperature: Annotated[
-        float, typer.Option("--temperature", help="Below 1 sharpens every conditional; 1 samples the model.")
-    ] = 1.0,
+    split: SplitOption = None,
+    context: ContextOption = None,
+    threshold: ThresholdOption = None,
+    skip_bad: SkipBad = False,
+    temperature: TemperatureOption = 1.0,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -147,19 +138,25 @@ def fill(
                 "--limit": limit,
                 "--context": context,
                 "--threshold": threshold,
+                "--skip-bad": skip_bad,
                 "--temperature": temperature if temperature != 1 else None,
                 "--members": members if members != 1 else None,
             },
         )
         fill_table(run, source, out, split, method, particles, seed, overwrite, as_json)
         return
-    check_writable(out, overwrite=overwrite)
+    if is_folder(out):
+        _make_folder(out, source, overwrite)
+    else:
+        check_writable(out, overwrite=overwrite)
     opened = open_model(run)
     model = opened.mixture(members)
-    given = read_given(model, source, mask, split, threshold, context).limited(limit)
-    if out.suffix.lower() == ".png":
-        _check_picture(out, len(given.values) * (number + 2), model.event_shape)
     seed = secrets.randbelow(2**31) if seed is None else seed
+    given = read_given(
+        opened, source, mask, context, split=split, threshold=threshold, skip_bad=skip_bad, seed=seed
+    ).limited(limit)
+    if out.suffix.lower() in (".png", ""):
+        _check_picture(out, len(given.values) * (number + 2), model.event_shape)
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said below, in a line of our own
@@ -201,14 +198,31 @@ def fill(
 
 def _check_options(out: Path | None, counts: dict[str, int], *, table: bool) -> None:
     if out is None:
-        raise ChainruleError("--out is missing: name the file to write, such as --out filled.png.")
-    if not table and out.suffix.lower() not in _SUFFIXES:
+        example = "filled.csv" if table else "filled.png"
+        raise ChainruleError(f"--out is missing: name the file to write, such as --out {example}.")
+    if not table and not is_folder(out) and out.suffix.lower() not in _SUFFIXES:
         raise ChainruleError(
-            f"{out}: fillings are written as {', '.join(_SUFFIXES)}; choose one of these endings."
+            f"{out}: fillings are written as {', '.join(_SUFFIXES)}; choose one of these endings, or none "
+            "for a folder of images."
         )
     for option, value in counts.items():
         if value < 1:
             raise ChainruleError(f"{option} must be at least 1, not {value}.")
+
+
+def _make_folder(out: Path, source: str, overwrite: bool) -> None:
+    """Make the folder before the work, or say why it cannot be had."""
+    if out.is_dir() and out.resolve() == Path(source).resolve():
+        raise ChainruleError(f"--out {out} is the folder of the images to fill in; choose another.")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise ChainruleError(f"{out} already exists and is not empty; --overwrite writes into it.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ChainruleError(
+            f"{out} cannot be made a folder ({error.strerror}); name a folder for the images, or a file with "
+            "an ending."
+        ) from None
 
 
 def _check_picture(out: Path, number: int, event_shape: tuple[int, ...]) -> None:
@@ -262,5 +276,10 @@ def _report(content: dict[str, Any], info: FillInfo, particles: int, as_json: bo
     if bool(info.log_evidence.isfinite().all()):
         facts.append(("log p(known)", f"mean {float(info.log_evidence.mean()):.3f} nats"))
     facts.append(("seed", f"{content['seed']}  (--seed {content['seed']} fills the same again)"))
-    facts.append(("file", content["out"]))
+    out = Path(content["out"])
+    facts.append(
+        ("files", f"{out / BEFORE_AFTER}, and each filled image beside it")
+        if is_folder(out)
+        else ("file", str(out))
+    )
     print_facts(facts)

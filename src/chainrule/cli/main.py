@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from chainrule._version import __version__
-from chainrule.cli import browse, demo, detect, evaluate, fill, mix, sample, score, train
+from chainrule.cli import browse, demo, detect, evaluate, fill, mix, sample, score, series_forecast, train
 from chainrule.cli.options import examples, help_text
 from chainrule.cli.output import Interrupted
 from chainrule.errors import ChainruleError
@@ -39,7 +39,7 @@ app = typer.Typer(
         "chainrule detect fit transactions.csv --out runs/fraud",
     ),
 )
-for _module in (demo, browse, train, evaluate, sample, score, fill, detect, mix):
+for _module in (demo, browse, train, evaluate, sample, score, fill, detect, series_forecast, mix):
     _module.register(app)
 
 

@@ -8,10 +8,14 @@ from chainrule.cli.model_cards import CARDS
 from chainrule.presets import PRESETS
 
 __all__ = [
+    "AUDIO",
+    "AUDIO_MODELS",
     "DATASETS",
     "SPLITS",
     "TABLES",
     "TABLE_MODELS",
+    "TEXTS",
+    "TEXT_MODELS",
     "complete_dataset",
     "complete_model",
     "complete_preset",
@@ -43,6 +47,18 @@ TABLES = (
     "nsl-kdd",
 )
 
+#: Data sets of text.
+TEXTS = ("python-docs", "tinyshakespeare", "ptb")
+
+#: Data sets of sound.
+AUDIO = ("fsdd",)
+
+#: Models that text can have.
+TEXT_MODELS = ("transformer", "rnn", "wavenet")
+
+#: Models that sound can have.
+AUDIO_MODELS = ("wavenet", "rnn")
+
 #: Models that tables can have.
 TABLE_MODELS = ("made", "nade", "deep-nade", "fvsbn", "independent")
 
@@ -52,6 +68,9 @@ DATASETS = (
     "dynamic-mnist",
     "mnist",
     "fashion-mnist",
+    "cifar10-subset",
+    "cifar10",
+    "frey-faces",
     "caltech-silhouettes",
     "omniglot",
     "adult",
@@ -76,6 +95,8 @@ DATASETS = (
     "rcv1",
     "tmovie",
     "tretail",
+    *TEXTS,
+    *AUDIO,
     *TABLES,
 )
 

@@ -8,17 +8,49 @@ from typing import Annotated, Any
 
 import typer
 
-from chainrule.cli.names import complete_dataset
+from chainrule.cli.names import SPLITS, complete_dataset
 
-__all__ = ["AsJson", "DataOption", "Overwrite", "RunArgument", "add_command", "examples", "help_text"]
+__all__ = [
+    "AsJson",
+    "ContextOption",
+    "DataOption",
+    "InputArgument",
+    "Overwrite",
+    "Quiet",
+    "RunArgument",
+    "SkipBad",
+    "SplitOption",
+    "TemperatureOption",
+    "ThresholdOption",
+    "add_command",
+    "examples",
+    "help_text",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as one JSON object on stdout.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad", help="Folders of PNGs: leave out files that are damaged, or of another kind or size."
+    ),
+]
 RunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
         help="A run folder, a folder that save_pretrained made, or hub:user/model.",
+        show_default=False,
+    ),
+]
+InputArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="INPUT",
+        help="A file or folder (.npy, .npz, .csv, .png, a folder of PNGs, idx; of a table .csv, .parquet), "
+        "or a data set's name.",
+        autocompletion=complete_dataset,
         show_default=False,
     ),
 ]
@@ -30,6 +62,30 @@ DataOption = Annotated[
         help="A data set's name, or a path; default: what the run was trained on.",
         autocompletion=complete_dataset,
     ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="For a data set's name: which split; test if not said.",
+        autocompletion=lambda: list(SPLITS),
+        show_default=False,
+    ),
+]
+ContextOption = Annotated[
+    str | None,
+    typer.Option(
+        "--context",
+        help="A class label (the data's own if not said), or numbers with commas between.",
+        show_default=False,
+    ),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option("--threshold", help="Make grey levels binary: 1 above this.", show_default=False),
+]
+TemperatureOption = Annotated[
+    float, typer.Option("--temperature", help="Below 1 sharpens every conditional; 1 samples the model.")
 ]
 
 

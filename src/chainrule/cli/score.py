@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 from dataclasses import dataclass
@@ -10,19 +11,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli.names import SPLITS, complete_dataset
-from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
+from chainrule.cli.audio_runs import is_audio_run, refuse_for_audio
+from chainrule.cli.contexts import context_for
+from chainrule.cli.example_files import Examples, read_examples
+from chainrule.cli.options import (
+    AsJson,
+    ContextOption,
+    InputArgument,
+    Overwrite,
+    RunArgument,
+    SkipBad,
+    SplitOption,
+    ThresholdOption,
+    add_command,
+)
 from chainrule.cli.output import counting, print_json, say, show
-from chainrule.cli.run_pictures import is_image
-from chainrule.cli.sources import OpenedModel, context_for, open_model
+from chainrule.cli.run_pictures import as_shown, is_image
+from chainrule.cli.series_runs import is_series_run, refuse_for_series
+from chainrule.cli.sources import open_model
 from chainrule.cli.table_runs import is_table_run, refuse_options
-from chainrule.errors import ChainruleError, unknown_name
+from chainrule.cli.text_runs import is_text_run, refuse_for_text
+from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
-
-    from chainrule.likelihood import LikelihoodModel
 
 __all__ = ["register"]
 
@@ -41,61 +54,107 @@ def register(app: typer.Typer) -> None:
         "chainrule score runs/nade digits --per-variable --out surprise.npz",
         "chainrule score runs/nade digits --per-variable --out surprise.png",
         "chainrule score runs/nade folder_of_pngs --threshold 127",
+        "chainrule score runs/pixels digits --overlay surprise.png --out scores.csv",
         "chainrule score runs/table rows.csv --per-variable --out scores.csv",
+        "chainrule score runs/sound my.wav --per-variable --out surprise.npz",
+        "chainrule score runs/sales sales.csv --per-variable --out scores.csv",
+        "chainrule score runs/text my_text.txt --out surprise.html",
     )
 
 
 def score(
     run: RunArgument,
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="A file or folder (.npy, .npz, .csv, .png, a folder of PNGs, idx), or a data set's name.",
-            autocompletion=complete_dataset,
-            show_default=False,
-        ),
-    ],
+    source: InputArgument,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", metavar="FILE", help=".csv or .npz; CSV on stdout without it.", show_default=False
         ),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="For a data set's name: which split; test if not said.",
-            autocompletion=lambda: list(SPLITS),
-            show_default=False,
-        ),
-    ] = None,
+    split: SplitOption = None,
     per_variable: Annotated[
         bool,
         typer.Option("--per-variable", help="Also log p of every variable (.npz), or surprise maps (.png)."),
     ] = False,
-    context: Annotated[
-        str | None,
-        typer.Option("--context", help="A class label, or numbers with commas between.", show_default=False),
+    overlay: Annotated[
+        Path | None,
+        typer.Option(
+            "--overlay",
+            metavar="FILE.png",
+            help="Images: also draw eight of them under their surprise, in bits.",
+            show_default=False,
+        ),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option("--threshold", help="Make grey levels binary: 1 above this.", show_default=False),
-    ] = None,
+    context: ContextOption = None,
+    threshold: ThresholdOption = None,
+    skip_bad: SkipBad = False,
     members: Annotated[
         int, typer.Option("--members", metavar="K", help="Score with the mixture of K masks or orderings.")
     ] = 1,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """The exact log p(x) of each example in nats, and bits/dim: index, log_prob, bits_per_dim.
+    """The exact log p(x) of each example in nats, and bits/dim: index, log_prob, bits_per_dim; of a folder of
+    images also the name of each file.
 
     The rows of a table stream through in constant memory; --per-variable then adds the surprise of every
     column, -log p(column given those before it). `chainrule detect` says which rows are odd.
+
+    Of a text: nats, bits per character, perplexity, and the most surprising words; --out FILE.html colours
+    the text, FILE.csv has the surprise of every token.
+
+    Of a time series every step gets its anomaly score, -log p(step given all before it).
+
+    Of sound, a .wav or a folder of them, every recording gets its log p; with --per-variable every sample.
     """
     from chainrule.report import check_writable
 
+    if is_audio_run(run):
+        from chainrule.cli.audio_jobs import score_audio
+
+        refuse_for_audio(
+            "scores",
+            {
+                "--split": split,
+                "--threshold": threshold,
+                "--skip-bad": skip_bad,
+                "--overlay": overlay,
+                "--members": members if members != 1 else None,
+            },
+        )
+        score_audio(run, source, out, per_variable, context, overwrite, as_json)
+        return
+    if is_series_run(run):
+        from chainrule.cli.series_jobs import score_series
+
+        refuse_for_series(
+            "scores",
+            {
+                "--split": split,
+                "--context": context,
+                "--threshold": threshold,
+                "--skip-bad": skip_bad,
+                "--overlay": overlay,
+                "--members": members if members != 1 else None,
+            },
+        )
+        score_series(run, source, out, per_variable, overwrite, as_json)
+        return
+    if is_text_run(run):
+        from chainrule.cli.text_score import score_text
+
+        refuse_for_text(
+            "scores",
+            {
+                "--context": context,
+                "--threshold": threshold,
+                "--skip-bad": skip_bad,
+                "--overlay": overlay,
+                "--members": members if members != 1 else None,
+            },
+        )
+        score_text(run, source, out, split, per_variable, overwrite, as_json)
+        return
     if is_table_run(run):
         from chainrule.cli.table_jobs import score_table
 
@@ -104,27 +163,43 @@ def score(
             {
                 "--context": context,
                 "--threshold": threshold,
+                "--skip-bad": skip_bad,
+                "--overlay": overlay,
                 "--members": members if members != 1 else None,
             },
         )
         score_table(run, source, out, split, per_variable, overwrite, as_json)
         return
     _check_outputs(out, per_variable, members)
-    if out is not None:
-        check_writable(out, overwrite=overwrite)
+    for path in (out, overlay):
+        if path is not None:
+            check_writable(path, overwrite=overwrite)
+    if overlay is not None and overlay.suffix.lower() != ".png":
+        raise ChainruleError(f"--overlay {overlay}: the picture is written as .png; choose that ending.")
     opened = open_model(run)
     model = opened.mixture(members)
-    if per_variable and not hasattr(model, "log_prob_per_variable"):
+    if (per_variable or overlay is not None) and not hasattr(model, "log_prob_per_variable"):
+        option = "--per-variable" if per_variable else "--overlay"
         raise ChainruleError(
-            f"{run}: a mixture has no conditionals; leave --per-variable out, or score one of its members."
+            f"{run}: a mixture has no conditionals; leave {option} out, or score one of its members."
         )
-    if out is not None and out.suffix.lower() == ".png" and not is_image(model):
-        raise ChainruleError(f"{out}: examples of shape {model.event_shape} are no pictures; write an .npz.")
-    values, context_values = _read_input(opened, source, split, threshold, context)
-    scores = _score(model, values, context_values, per_variable)
+    for path in (out, overlay):
+        if path is not None and path.suffix.lower() == ".png" and not is_image(model):
+            raise ChainruleError(
+                f"{path}: examples of shape {model.event_shape} are no pictures; write an .npz."
+            )
+    read = read_examples(opened, source, split=split, threshold=threshold, skip_bad=skip_bad)
+    _check_known(read, source)
+    values, context_values = read.values, read.labels
+    if context_values is None or context is not None:
+        given = context_for(model, context, opened.label_names)
+        context_values = None if given is None else given.expand(len(values), *given.shape)
+    scores = _score(model, values, context_values, per_variable, read.names)
     per_dim = model.num_variables * math.log(2)
     if out is not None:
-        _write(scores, per_dim, values, out, f"{opened.name} on {source}", overwrite)
+        _write(model, scores, per_dim, values, out, f"{opened.name} on {source}", overwrite)
+    if overlay is not None:
+        _draw_overlay(model, read, context_values, overlay, f"{opened.name} on {source}", overwrite)
     summary = {
         "run": run,
         "model": opened.name,
@@ -133,6 +208,7 @@ def score(
         "mean_log_prob": float(scores.log_prob.mean()),
         "mean_bits_per_dim": float(-scores.log_prob.mean() / per_dim),
         "out": None if out is None else str(out),
+        "overlay": None if overlay is None else str(overlay),
     }
     if as_json:
         print_json(summary | ({"scores": _rows(scores, per_dim)} if out is None else {}))
@@ -150,6 +226,7 @@ def score(
 class _Scores:
     log_prob: NDArray[Any]  # (N,), nats
     per_variable: NDArray[Any] | None  # (N, *event_shape), nats
+    names: tuple[str, ...]  # of the files, or empty
 
 
 def _check_outputs(out: Path | None, per_variable: bool, members: int) -> None:
@@ -164,46 +241,17 @@ def _check_outputs(out: Path | None, per_variable: bool, members: int) -> None:
         raise ChainruleError("a mixture has no conditionals, so --per-variable does not go with --members.")
 
 
-def _read_input(
-    opened: OpenedModel, source: str, split: str | None, threshold: float | None, context: str | None
-) -> tuple[Tensor, Any]:
-    """Examples as the model takes them, and one context for each (or None)."""
-    from chainrule import data
-
-    model = opened.model
-    if source in data.CATALOGUE:
-        if threshold is not None:
-            raise ChainruleError(f"data set {source!r} takes no --threshold; write ./{source} for a file.")
-        split = split or "test"
-        dataset = data.load(source)
-        values = dataset.evaluation_split(split)
-        if model.context_size and context is None and dataset.labels:
-            return values, dataset.labels[split]
-        given = context_for(model, context)
-    else:
-        if split is not None:
-            raise ChainruleError(
-                f"--split {split} is for the name of a data set, but {source} is none; leave it out to score "
-                "all of a file."
-            )
-        given = context_for(model, context)
-        values = _read_file(source, model, threshold)
-    return values, given if given is None else given.expand(len(values), *given.shape)
-
-
-def _read_file(source: str, model: LikelihoodModel, threshold: float | None) -> Tensor:
-    from chainrule import data
-
-    if not (Path(source).exists() or "." in source or "/" in source):
+def _check_known(read: Examples, source: str) -> None:
+    """Raise `ChainruleError` for a hole: what is not known has no likelihood."""
+    if bool(read.holes.any()):
+        where = read.holes.nonzero()[0].tolist()
         raise ChainruleError(
-            f"{unknown_name('data set', source, data.CATALOGUE)} (and there is no such file)"
+            f"{source}: value nan at index {where}; expected finite numbers: clean or drop such rows, or "
+            "fill them in with `chainrule fill`."
         )
-    support = model.conditional.support()
-    levels = 256 if support is None else len(support)
-    return data.read(source, event_shape=model.event_shape, levels=levels, threshold=threshold)
 
 
-def _score(model: Any, values: Tensor, context: Any, per_variable: bool) -> _Scores:
+def _score(model: Any, values: Tensor, context: Any, per_variable: bool, names: tuple[str, ...]) -> _Scores:
     import torch
 
     totals, maps = [], []
@@ -217,22 +265,58 @@ def _score(model: Any, values: Tensor, context: Any, per_variable: bool) -> _Sco
             else:
                 totals.append(model.log_prob(values[rows], own).double())
             on_progress(int(rows[-1]) + 1, len(values))
-    return _Scores(torch.cat(totals).numpy(), torch.cat(maps).numpy() if maps else None)
+    return _Scores(torch.cat(totals).numpy(), torch.cat(maps).numpy() if maps else None, names)
 
 
-def _rows(scores: _Scores, per_dim: float) -> list[dict[str, float]]:
+def _rows(scores: _Scores, per_dim: float) -> list[dict[str, Any]]:
     return [
-        {"index": index, "log_prob": float(value), "bits_per_dim": float(-value / per_dim)}
+        {
+            "index": index,
+            **({"file": scores.names[index]} if scores.names else {}),
+            "log_prob": float(value),
+            "bits_per_dim": float(-value / per_dim),
+        }
         for index, value in enumerate(scores.log_prob)
     ]
 
 
 def _csv(scores: _Scores, per_dim: float) -> str:
-    lines = [f"{r['index']},{r['log_prob']:.6f},{r['bits_per_dim']:.6f}\n" for r in _rows(scores, per_dim)]
-    return "index,log_prob,bits_per_dim\n" + "".join(lines)
+    buffer = io.StringIO()
+    rows = _rows(scores, per_dim)
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        numbers = {key: f"{row[key]:.6f}" for key in ("log_prob", "bits_per_dim")}
+        writer.writerow({**row, **numbers})
+    return buffer.getvalue()
 
 
-def _write(scores: _Scores, per_dim: float, values: Tensor, out: Path, title: str, overwrite: bool) -> None:
+def _draw_overlay(model: Any, read: Examples, context: Any, path: Path, title: str, overwrite: bool) -> None:
+    """Some of the images under their surprise."""
+    from chainrule import report
+    from chainrule.images import surprise_bits
+    from chainrule.training.batches import spread_rows
+
+    rows = spread_rows(len(read.values), _DRAWN)
+    bits = surprise_bits(model, read.values[rows], None if context is None else context[rows])
+    report.save_surprise_overlays(
+        as_shown(model, read.values[rows]),
+        bits,
+        path,
+        title=f"{title}: {len(rows)} of {len(read.values):,}",
+        names=[_name(read.names, row) for row in rows.tolist()],
+        columns=4,
+        overwrite=overwrite,
+    )
+
+
+def _name(names: tuple[str, ...], row: int) -> str:
+    return names[row] if names else f"example {row}"
+
+
+def _write(
+    model: Any, scores: _Scores, per_dim: float, values: Tensor, out: Path, title: str, overwrite: bool
+) -> None:
     import numpy as np
 
     from chainrule import report
@@ -244,17 +328,20 @@ def _write(scores: _Scores, per_dim: float, values: Tensor, out: Path, title: st
         from chainrule.training.batches import spread_rows
 
         rows = spread_rows(len(values), _DRAWN)
+        assert scores.per_variable is not None  # a .png is taken with --per-variable
         report.save_surprise_maps(
-            values[rows],
-            scores.per_variable[rows.numpy()],  # type: ignore[index]  # a .png is taken with --per-variable
+            as_shown(model, values[rows]).mean(1),
+            scores.per_variable[rows.numpy()].sum(1),
             out,
             title=f"{title}: {len(rows)} of {len(values):,}",
-            names=[f"example {row}" for row in rows.tolist()],
+            names=[_name(scores.names, row) for row in rows.tolist()],
             overwrite=overwrite,
         )
     else:
         arrays: dict[str, Any] = {"index": np.arange(len(values)), "log_prob": scores.log_prob}
         arrays["bits_per_dim"] = -scores.log_prob / per_dim
+        if scores.names:
+            arrays["file"] = np.array(scores.names)
         if scores.per_variable is not None:
             arrays["log_prob_per_variable"] = scores.per_variable
         buffer = io.BytesIO()

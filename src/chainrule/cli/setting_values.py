@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -112,18 +113,52 @@ def _checked(model_class: type[LikelihoodModel], settings: Mapping[str, Any]) ->
     for name, value in settings.items():
         adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config=ConfigDict(arbitrary_types_allowed=True))
         attempts = [value] if isinstance(value, (list, str, dict, type(None))) else [value, [value]]
-        errors = []
         for attempt in attempts:
             try:
-                adapter.validate_python(attempt)
-            except ValidationError as error:
-                errors.append(error.errors()[0]["msg"].lower())
-            else:
-                checked[name] = attempt if isinstance(attempt, list) else adapter.validate_python(attempt)
-                break
+                valid = adapter.validate_python(attempt)
+            except ValidationError:
+                continue
+            checked[name] = attempt if isinstance(attempt, list) else valid
+            break
         else:
-            raise ChainruleError(f"{model_class.__name__} setting {name}={value!r}: {errors[0]}.")
+            raise ChainruleError(
+                f"--set {name}={_as_typed(value)}: {model_class.__name__} expects "
+                f"{_expected(hints[name])} there."
+            )
     return checked
+
+
+def _expected(hint: Any) -> str:
+    """In words, what may be typed for a setting of this type.
+
+    >>> _expected(bool | None), _expected(typing.Literal["relu", "tanh"] | int)
+    ('true or false, or none', 'relu, tanh or a whole number')
+    """
+    *most, last = dict.fromkeys(_choices(hint))
+    if not most:
+        return last
+    separator = ", or " if any(" or " in words for words in (*most, last)) else " or "
+    return f"{', '.join(most)}{separator}{last}"
+
+
+def _choices(hint: Any) -> list[str]:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return [words for part in arguments for words in _choices(part)]
+    if origin is typing.Literal:
+        return [str(choice) for choice in arguments]
+    if origin is Sequence:
+        if typing.get_origin(arguments[0]) is Sequence:
+            return ["lists of whole numbers, such as [[0,1],[2]]"]
+        return ["whole numbers with commas between"]
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a name",
+        type(None): "none",
+    }
+    return [words[hint]] if hint in words else []  # what only Python code can give
 
 
 def documented_settings(model_class: type[LikelihoodModel]) -> dict[str, tuple[str, str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chainrule.cli.example_files import saying_warnings
 from chainrule.cli.names import DATASETS
 from chainrule.errors import ChainruleError
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from chainrule.data import Dataset
     from chainrule.likelihood import LikelihoodModel
 
-__all__ = ["DataChoice", "OpenedModel", "context_for", "model_name_of", "notes_of", "open_model"]
+__all__ = ["DataChoice", "OpenedModel", "model_name_of", "notes_of", "open_model"]
 
 _HUB = "hub:"
 #: How a person's own files are read: the options of `train`, kept in the notes of a run.
-_READING_OPTIONS = ("threshold", "dynamic", "levels")
+_READING_OPTIONS = ("threshold", "dynamic", "levels", "skip_bad")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class DataChoice:
         """From the command line; a path is kept absolute, so that the run finds it again from anywhere."""
         chosen = {name: value for name, value in options.items() if value not in (None, False)}
         if spec in DATASETS and chosen:
-            flags = ", ".join(f"--{name}" for name in chosen)
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
             raise ChainruleError(f"data set {spec!r} takes no {flags}; write ./{spec} for a file.")
         is_file = spec not in DATASETS and Path(spec).exists()
         return cls(str(Path(spec).absolute()) if is_file else spec, chosen)
@@ -69,10 +69,15 @@ class DataChoice:
         return self.spec not in DATASETS
 
     def load(self) -> Dataset:
-        """The data set; errors as in `chainrule.data.load_any`."""
+        """The data set; errors as in `chainrule.data.load_any`, its warnings as lines on stderr."""
         from chainrule.data import load_any
 
-        return load_any(self.spec, **self.options)
+        with saying_warnings():
+            return load_any(self.spec, **self.options)
+
+    def with_options(self, **options: Any) -> DataChoice:
+        """The same, read with these options too."""
+        return DataChoice(self.spec, {**self.options, **options})
 
     def note(self) -> dict[str, Any]:
         """What goes into the run's notes."""
@@ -91,6 +96,14 @@ class OpenedModel:
     def name(self) -> str:
         """What the command line calls the model's class."""
         return model_name_of(self.config)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What the classes are called that the model was conditioned on; empty where they have no names."""
+        names = notes_of(self.config).get("label_names") or ()
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+            raise ChainruleError('config.json: "label_names" in its "notes" must be a list of texts.')
+        return tuple(names)
 
     def data(self, spec: str | None) -> DataChoice:
         """What `--data` names, read as the training data was; or what the model was trained on."""
@@ -127,7 +140,7 @@ def open_model(source: str) -> OpenedModel:
 
     Only `hub:` goes to the network: a misspelt folder must not become a download.
     """
-    from chainrule.loading import load
+    from chainrule.loading import load_network
     from chainrule.saving import locate, read_config
 
     if source.startswith(_HUB):
@@ -143,7 +156,7 @@ def open_model(source: str) -> OpenedModel:
     config = read_config(folder)
     if model_name_of(config) not in _class_names().values():
         raise ChainruleError(f"{source} holds a {config['model']}, which is no model of this library.")
-    model = load(folder)
+    model = load_network(folder)
     _require_numbers(model, source)
     return OpenedModel(source, model, config)
 
@@ -159,44 +172,6 @@ def notes_of(config: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(notes, dict):
         raise ChainruleError('config.json: "notes" must be a dict, as `chainrule train` writes it.')
     return notes
-
-
-def context_for(model: LikelihoodModel, text: str | None) -> Any:
-    """What `--context` says: `7` a label, `0,0.5,1` a vector of floats, None where the model takes none.
-
-    Raises `ChainruleError` for anything else, a label that is not one of the model's, and a context that is
-    missing or not asked for.
-    """
-    size = model.context_size
-    expected = f"a label in 0..{size - 1}, or {size} numbers with commas between"
-    if text is None:
-        if size:
-            raise ChainruleError(f"this model needs a context: add --context with {expected}.")
-        return None
-    if not size:
-        raise ChainruleError("this model takes no context; leave --context out.")
-    import torch
-
-    given = _label_or_numbers(text)
-    if isinstance(given, int):
-        fits = 0 <= given < size
-    else:
-        fits = len(given) == size and all(map(math.isfinite, given))
-    if not fits:
-        raise ChainruleError(f"--context {text!r}: this model needs {expected}.")
-    return torch.tensor(given)
-
-
-def _label_or_numbers(text: str) -> int | list[float]:
-    """`7` or `[0.0, 0.5]`; an empty list for what is neither."""
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        return []
 
 
 def _require_numbers(model: LikelihoodModel, source: str) -> None:

@@ -40,7 +40,9 @@ NOTE = "table"
 
 #: Settings that are neither the model's nor of training, but of `fit_table`.
 _OF_TABLES = ("numeric", "numeric_transform", "steps")
-_STEPS = 1500
+#: Settings of models that may be lists with an entry for each column.
+_OF_COLUMNS = ("ordering", "degrees", "adjacency")
+_TRANSFORMS = ("standard", "quantile")
 #: The share of the rows that calibrate a detector, and the number above which more do not help.
 _HELD_OUT, _ENOUGH = 0.2, 100_000
 
@@ -52,7 +54,7 @@ class TablePlan:
     - `spec`: a path or the name of a catalogue table; `label`: the column of labels
     - `normal_only`: fit on the rows that are labelled so
     - `held_out`: the share of the rows that never train the model; None for `held_out_rows` to say
-    - `options`: of `fit_table`: numeric, numeric_transform, steps
+    - `options`: of `fit_table`, as far as they are not its defaults: numeric, numeric_transform, steps
     - `allow_missing`: holes may come in columns that have none yet
     - `rule`, `dependence`, `normal`: of a detector: its rule, what its scores count, the normal label
     """
@@ -114,10 +116,8 @@ def planned(
     options = {name: values[name] for name in _OF_TABLES if name in values}
     if steps is not None:
         options["steps"] = steps
-    steps = options.get("steps", _STEPS)
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ChainruleError(f"--steps must be a whole number of at least 1, not {steps}.")
-    _check_numeric(options)
+    _check_options(options)
+    _check_schema(rest.get("schema"))
     others = {name: value for name, value in values.items() if name not in _OF_TABLES}
     settings, training = split_settings(model_class, others)
     if rest.get("schema") is not None and "numeric_transform" in options:
@@ -129,7 +129,9 @@ def planned(
             "conditional is not set for tables: every column gets its own; --set numeric=FAMILY is for the "
             "columns that have a density."
         )
-    build_model(model_class, (2,), settings, 0)  # says what is wrong with them before a long file is read
+    # What is wrong with these is said before a long file is read; the others need its columns.
+    early = {n: v for n, v in settings.items() if n not in _OF_COLUMNS or not isinstance(v, list)}
+    build_model(model_class, (2,), early, 0)
     checked = training_settings(training)
     if "seed" in training:
         rest["seed"] = checked.seed
@@ -138,17 +140,37 @@ def planned(
     return TablePlan(where, purpose, model, settings=settings, training=training, options=options, **rest)
 
 
-def _check_numeric(options: Mapping[str, Any]) -> None:
+def _check_options(options: Mapping[str, Any]) -> None:
+    """`ChainruleError` for what `fit_table` would refuse only after a long file was read."""
     from chainrule.conditionals import resolve_conditional
 
-    numeric = options.get("numeric", "student_t")
-    if not isinstance(numeric, str | dict):
-        raise ChainruleError(f"--set numeric={numeric}: expected a family, such as gaussian_mixture.")
-    if resolve_conditional(numeric).support() is not None:
-        raise ChainruleError(f"--set numeric={numeric}: that is no density; try gaussian_mixture.")
-    transform = options.get("numeric_transform", "quantile")
-    if transform not in ("standard", "quantile"):
-        raise unknown_name("numeric_transform", str(transform), ("standard", "quantile"))
+    if "steps" in options:
+        steps = options["steps"]
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+            raise ChainruleError(f"--steps must be a whole number of at least 1, not {steps}.")
+    if "numeric" in options:
+        numeric = options["numeric"]
+        if not isinstance(numeric, str | dict):
+            raise ChainruleError(f"--set numeric={numeric}: expected a family, such as gaussian_mixture.")
+        if resolve_conditional(numeric).support() is not None:
+            raise ChainruleError(f"--set numeric={numeric}: that is no density; try gaussian_mixture.")
+    if "numeric_transform" in options and options["numeric_transform"] not in _TRANSFORMS:
+        raise unknown_name("numeric_transform", str(options["numeric_transform"]), _TRANSFORMS)
+
+
+def _check_schema(path: str | None) -> None:
+    """`ChainruleError` for what is no schema, before a long file is read."""
+    if path is None:
+        return
+    from chainrule.tables import TableSchema
+
+    advice = "--schema takes an edited copy of the schema.json that a run folder holds"
+    if Path(path).is_file() and Path(path).suffix.lower() != ".json":
+        raise ChainruleError(f"--schema {path} is not a .json file; {advice}.")
+    try:
+        TableSchema.load(path)
+    except ChainruleError as error:
+        raise ChainruleError(f"{error}; {advice}.") from None
 
 
 # ---------------------------------------------------------------- the rows of a plan
@@ -240,9 +262,10 @@ def schema_of(plan: TablePlan, parts: Parts) -> TableSchema:
 def _inferred(plan: TablePlan, parts: Parts) -> TableSchema:
     from chainrule.tables import infer_schema
 
+    transform = {name: plan.options[name] for name in ("numeric_transform",) if name in plan.options}
     schema = infer_schema(
         parts.fit.frame,
-        numeric_transform=plan.options.get("numeric_transform", "quantile"),
+        **transform,
         # States of their own make better synthetic tables, densities better anomaly scores.
         grids=plan.purpose == "train",
         missing="always" if plan.allow_missing else "auto",
@@ -274,6 +297,8 @@ def fit_plan(
     """Train the model of a plan into the run folder `out`; `again` is the command that resumes it."""
     from chainrule.tabular import fit_table
 
+    # What nobody chose is left to `fit_table`, whose defaults are the ones that were measured.
+    chosen = {name: plan.options[name] for name in ("numeric", "steps") if name in plan.options}
     try:
         with default_interrupts():
             return fit_table(
@@ -282,14 +307,13 @@ def fit_plan(
                 schema=schema,
                 model=plan.model,
                 model_settings=plan.settings,
-                numeric=plan.options.get("numeric", "student_t"),
-                steps=plan.options.get("steps", _STEPS),
                 seed=plan.seed,
                 marginals=plan.dependence is not None and plan.dependence < 1,
                 overwrite=overwrite,
                 resume=resume,
                 progress=not quiet,
                 notes={NOTE: plan.note()},
+                **chosen,
                 **plan.training,
             )
     except KeyboardInterrupt:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -37,6 +38,8 @@ CHUNK_ROWS = 20_000
 Purpose = Literal["detect", "train"]
 
 _BLOCK = 1 << 20
+#: Of the words for a missing value the one that labels use for "nothing is wrong".
+_NO_ATTACK = "None"
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,15 @@ def row_source(
     *,
     split: str | None = None,
     label: str | None = None,
+    identifier: str | None = None,
     schema: TableSchema | None = None,
 ) -> RowSource:
     """The table that `spec` names: a catalogue table, an .npz of X and y, or a text or parquet file.
 
     - `split`: of a catalogue table; "train" is all that is not "test".
     - `label`: a column of labels, which is then no column of the table.
+    - `identifier`: a column that names the rows. In text files both are read as they are spelled, so that
+      007 is no 7 in a part that holds nothing but digits there.
     - `schema`: of the run that the rows are for, so that files are read as it was fitted.
 
     Raises `ChainruleError` for what is no table, and options that do not go with it.
@@ -96,7 +102,10 @@ def row_source(
         raise ChainruleError(f"{unknown_name('table', spec, DATASETS)} (and there is no such file)")
     if spec.lower().endswith(".npz"):
         return _of_arrays(spec, label)
-    return _File(spec, label, schema)
+    known = () if schema is None else map(str, schema.names)
+    # What a model sees is read by its schema.
+    spelled = {name for name in (label, identifier) if name is not None} - set(known)
+    return _File(spec, label, schema, spelled)
 
 
 def is_catalogue_table(spec: str) -> bool:
@@ -139,9 +148,11 @@ def without(frame: DataFrame, drop: tuple[str, ...]) -> DataFrame:
 class _File:
     """Text or parquet, read by `chainrule.tables`."""
 
-    def __init__(self, path: str, label: str | None, schema: TableSchema | None) -> None:
+    def __init__(
+        self, path: str, label: str | None, schema: TableSchema | None, spelled: Collection[str]
+    ) -> None:
         self.name = path
-        self._label, self._schema = label, schema
+        self._label, self._schema, self._spelled = label, schema, spelled
 
     @property
     def total(self) -> int | None:
@@ -150,12 +161,12 @@ class _File:
     def read(self) -> Rows:
         from chainrule.tables import read_table
 
-        return _labelled(read_table(self.name, schema=self._schema), self._label)
+        return _labelled(read_table(self.name, schema=self._schema, text=self._spelled), self._label)
 
     def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[Rows]:
         from chainrule.tables import iter_table
 
-        for frame in iter_table(self.name, rows, schema=self._schema):
+        for frame in iter_table(self.name, rows, schema=self._schema, text=self._spelled):
             yield _labelled(frame, self._label)
 
 
@@ -165,13 +176,24 @@ def _labelled(frame: DataFrame, label: str | None) -> Rows:
         return Rows(frame)
     import numpy as np
 
-    from chainrule.tables.values import as_labels
+    from chainrule.tables.values import as_labels, spell_missing
 
     names = {str(name): name for name in frame.columns}
     if label not in names:
         raise ChainruleError(f"--label {label}: {unknown_name('column', label, names)}")
     codes, texts, _ = as_labels(frame[names[label]], label)
-    return Rows(frame.drop(columns=names[label]), np.array([*texts, ""], dtype=np.str_)[codes])
+    spelled = np.array([*map(_label, texts), ""], dtype=np.str_)
+    spelled[spell_missing(spelled) & (spelled != _NO_ATTACK)] = ""
+    return Rows(frame.drop(columns=names[label]), spelled[codes])
+
+
+def _label(text: str) -> str:
+    """A label as it is compared: 1.0 is 1, as a column of 0 and 1 is written once it has a hole.
+
+    >>> _label("1.0"), _label("007"), _label(" normal")
+    ('1', '007', 'normal')
+    """
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", text.strip())
 
 
 def _rows_in_file(path: Path) -> int | None:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainrule.cli.audio_runs import audio_plan, is_sound, refuse_for_audio
 from chainrule.cli.interrupts import default_interrupts
-from chainrule.cli.model_cards import CARDS
 from chainrule.cli.names import complete_dataset, complete_preset, complete_trainable
-from chainrule.cli.options import AsJson, Overwrite, add_command
+from chainrule.cli.options import (
+    AsJson,
+    Overwrite,
+    Quiet,
+    SkipBad,
+    add_command,
+)
 from chainrule.cli.output import Interrupted, print_facts, print_json, say, show
-from chainrule.cli.run_pictures import draw_run
-from chainrule.cli.setting_values import LEARNED_ORDERINGS, build_model, parse_settings, split_settings
-from chainrule.cli.sources import DataChoice, model_name_of, notes_of
+from chainrule.cli.run_pictures import draw_run, is_image
+from chainrule.cli.series_runs import refuse_for_series, series_plan
+from chainrule.cli.setting_values import parse_settings
 from chainrule.cli.table_runs import refuse_options
 from chainrule.cli.table_train import TableOptions, is_table, train_table
-from chainrule.errors import ChainruleError, unknown_name
+from chainrule.cli.text_runs import refuse_for_text
+from chainrule.cli.text_train import is_text, train_text
+from chainrule.cli.train_plan import TrainPlan
+from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
     from chainrule.data import Dataset
@@ -38,9 +46,15 @@ def register(app: typer.Typer) -> None:
         "chainrule train made --data digits --set hidden=500,500 --set epochs=30 --out runs/made",
         "chainrule train fvsbn --preset paper --out runs/fvsbn",
         "chainrule train nade --data digits --condition-on-labels --out runs/nade-by-class",
+        "chainrule train gated-pixelcnn --preset small --data digits --class-conditional --out runs/pixels",
+        "chainrule train pixelcnn --preset small --data folder_of_pngs --out runs/pictures",
         "chainrule train nade --data digits --set ordering=learned --out runs/nade-learned",
         "chainrule train made --data my_images.npz --threshold 127 --out runs/mine",
         "chainrule train made --data my_table.csv --set numeric=gaussian_mixture --out runs/table",
+        "chainrule train rnn --data sales.csv --time date --out runs/sales",
+        "chainrule train transformer --data my_text.txt --out runs/text",
+        "chainrule train rnn --data names.txt --set lines=true --out runs/names",
+        "chainrule train wavenet --data my.wav --out runs/sound",
         "chainrule train --resume --out runs/nade",
     )
 
@@ -63,7 +77,8 @@ def train(
             "--data",
             metavar="D",
             help="A data set's name (see `chainrule datasets`) or a path: .npz, .npy, .csv, .parquet, idx, "
-            "PNGs. A .csv of more than 0 and 1 is modelled as a table, a family for every column.",
+            ".wav, a folder of PNGs or of .wav (subfolders are classes). A .csv of more than 0 and 1 is "
+            "modelled as a table, a family for every column.",
             autocompletion=complete_dataset,
             show_default=False,
         ),
@@ -86,13 +101,16 @@ def train(
         typer.Option(
             "--preset",
             metavar="P",
-            help="A published configuration; --set still changes it.",
+            help="A configuration that is ready to use, such as small or paper; --set still changes it.",
             autocompletion=complete_preset,
             show_default=False,
         ),
     ] = None,
     condition_on_labels: Annotated[
-        bool, typer.Option("--condition-on-labels", help="Model p(x | class label) instead of p(x).")
+        bool,
+        typer.Option(
+            "--condition-on-labels", "--class-conditional", help="Model p(x | class label) instead of p(x)."
+        ),
     ] = False,
     threshold: Annotated[
         float | None,
@@ -106,9 +124,13 @@ def train(
     levels: Annotated[
         int | None,
         typer.Option(
-            "--levels", help="Own files: values a variable can take; 2 if not said.", show_default=False
+            "--levels",
+            help="Own files: values a variable can take; if not said 2 for 0 and 1 (or 0 and 255), and 256 "
+            "for other images.",
+            show_default=False,
         ),
     ] = None,
+    skip_bad: SkipBad = False,
     table: Annotated[
         bool, typer.Option("--table", help="Own files: model the columns as a table, even of 0 and 1 only.")
     ] = False,
@@ -134,11 +156,21 @@ def train(
         bool,
         typer.Option("--allow-missing", help="Tables: accept empty cells later where there are none now."),
     ] = False,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            "--time",
+            metavar="COLUMN",
+            help="Own files: a time series, with this column of times (none: every row is a step); for rnn "
+            "and transformer. --set also takes numeric, difference, length and steps.",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; bit-equal to a run never stopped.")
     ] = False,
     overwrite: Overwrite = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model; the run folder then holds weights, configuration, metrics and pictures.
@@ -148,16 +180,80 @@ def train(
     """
     if out is None:
         raise ChainruleError("--out is missing: name the run folder to make, such as --out runs/nade.")
-    data_options = _data_options(threshold, dynamic, levels)
+    data_options = _data_options(threshold, dynamic, levels, skip_bad)
     values = parse_settings(settings or [])
+    if time is not None or (resume and series_plan(out) is not None):
+        from chainrule.cli.series_train import train_series
+
+        refuse_for_series(
+            "training",
+            {
+                "--preset": preset,
+                "--condition-on-labels": condition_on_labels,
+                "--threshold": threshold,
+                "--dynamic": dynamic,
+                "--levels": levels,
+                "--skip-bad": skip_bad,
+                "--table": table,
+                "--schema": schema,
+            },
+        )
+        train_series(
+            model,
+            data,
+            out,
+            time,
+            tuple(drop or ()),
+            values,
+            allow_missing=allow_missing,
+            resume=resume,
+            overwrite=overwrite,
+            quiet=quiet,
+            as_json=as_json,
+        )
+        return
+    if is_sound(data) or (resume and audio_plan(out) is not None):
+        from chainrule.cli.audio_train import train_audio
+
+        refuse_for_audio(
+            "training",
+            {
+                "--preset": preset,
+                "--threshold": threshold,
+                "--dynamic": dynamic,
+                "--levels": levels,
+                "--skip-bad": skip_bad,
+                "--table": table,
+                "--drop": tuple(drop or ()),
+                "--schema": schema,
+                "--allow-missing": allow_missing,
+            },
+        )
+        train_audio(
+            model,
+            data,
+            out,
+            values,
+            condition_on_labels=condition_on_labels,
+            resume=resume,
+            overwrite=overwrite,
+            quiet=quiet,
+            as_json=as_json,
+        )
+        return
     of_table = TableOptions(tuple(drop or ()), schema, allow_missing, values)
+    is_other = table or of_table.any_given or any(v not in (None, False) for v in data_options.values())
+    if is_text(model, data, out, values, resume=resume, other=is_other):
+        refuse_for_text("training", {"--preset": preset, "--condition-on-labels": condition_on_labels})
+        train_text(model, data, out, values, resume=resume, overwrite=overwrite, quiet=quiet, as_json=as_json)
+        return
     if _is_table(data, out, table or of_table.any_given, data_options, resume):
         refuse_options("training", {"--preset": preset, "--condition-on-labels": condition_on_labels})
         train_table(
             model, data, out, of_table, resume=resume, overwrite=overwrite, quiet=quiet, as_json=as_json
         )
         return
-    plan = _Plan(model, data, values, preset, condition_on_labels)
+    plan = TrainPlan(model, data, values, preset, condition_on_labels)
     plan.data_options = data_options
     plan.quiet = quiet
     if resume and (out / "config.json").exists():
@@ -184,13 +280,17 @@ def _is_table(data: str | None, out: Path, forced: bool, data_options: dict[str,
         return False
     asked = any(value not in (None, False) for value in data_options.values())
     if forced and asked:
-        raise ChainruleError("a table takes no --threshold, --dynamic or --levels; leave them out.")
+        raise ChainruleError(
+            "a table takes no --threshold, --dynamic, --levels or --skip-bad; leave them out."
+        )
     return is_table(data, forced=forced, read_as_levels=asked)
 
 
-def _data_options(threshold: float | None, dynamic: bool, levels: int | None) -> dict[str, Any]:
+def _data_options(
+    threshold: float | None, dynamic: bool, levels: int | None, skip_bad: bool
+) -> dict[str, Any]:
     """How to read a person's own files; `ChainruleError` for options that exclude each other."""
-    options = {"threshold": threshold, "dynamic": dynamic, "levels": levels}
+    options = {"threshold": threshold, "dynamic": dynamic, "levels": levels, "skip_bad": skip_bad}
     if dynamic and (threshold is not None or levels not in (None, 2)):
         raise ChainruleError("--dynamic draws 0 / 1 from grey levels: leave --threshold and --levels out.")
     if threshold is not None and levels not in (None, 2):
@@ -198,140 +298,8 @@ def _data_options(threshold: float | None, dynamic: bool, levels: int | None) ->
     return options
 
 
-@dataclass
-class _Plan:
-    """What to train: from the command line, a preset, or the run that is resumed."""
-
-    model: str | None
-    data: str | None
-    values: dict[str, Any]
-    preset: str | None
-    condition_on_labels: bool
-    data_options: dict[str, Any] = field(default_factory=dict)
-    # Of the run to resume:
-    settings: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    choice: DataChoice | None = None
-    members: int = 1
-    quiet: bool = False
-
-    @property
-    def model_name(self) -> str:
-        """The model, which must be known by now."""
-        if self.model is None:
-            raise ChainruleError(
-                "MODEL is missing: name what to train, such as nade (see `chainrule models`)."
-            )
-        return self.model
-
-    def continue_run(self, folder: Path) -> None:
-        """Take from the run's configuration everything that the command line did not say."""
-        from chainrule.training import Run
-
-        config = Run(folder).config
-        name = model_name_of(config)
-        if self.model not in (None, name):
-            raise ChainruleError(f"{folder} is a run of {name}, not of {self.model}; choose another --out.")
-        self.model = name
-        if not isinstance(config["training"], dict):
-            raise ChainruleError(f'{folder / "config.json"}: "training" must be a dict of settings.')
-        self.settings, self.training = dict(config["settings"]), dict(config["training"])
-        self.settings.pop("event_shape", None)
-        self.preset = self.preset or notes_of(config).get("preset")
-        self.choice = DataChoice.of_run(config)
-
-    def prepare(self) -> tuple[Dataset, LikelihoodModel, dict[str, Any]]:
-        """The data, a fresh model for it, and the settings of training."""
-        from chainrule.models import MODELS
-        from chainrule.training import training_settings
-
-        if self.model_name not in MODELS:
-            raise unknown_name("model", self.model_name, MODELS)
-        if not CARDS[self.model_name].trainable:
-            raise ChainruleError(
-                f"an {self.model_name} is made of trained models: train them, then "
-                "`chainrule mix RUN RUN --out FOLDER`."
-            )
-        self._apply_preset()
-        model_class = MODELS[self.model_name]
-        of_model, of_training = split_settings(model_class, self.values)
-        self.settings |= of_model
-        self.training |= of_training
-        checked = training_settings(self.training)
-        dataset = self._load_data()
-        self._check_splits(dataset)
-        if self.condition_on_labels:
-            self._condition_on(dataset, model_class)
-        self._learn_ordering(dataset)
-        model = build_model(model_class, dataset.event_shape, self.settings, checked.seed)
-        return dataset, model, self.training
-
-    def _learn_ordering(self, dataset: Dataset) -> None:
-        """Replace the name of an ordering that needs the data by the ordering itself."""
-        from chainrule.orderings import ORDERINGS, greedy_entropy_ordering
-
-        asked = self.settings.get("ordering")
-        if asked == "greedy":
-            self.settings["ordering"] = greedy_entropy_ordering(dataset.split("train")).spec
-        elif asked == "learned":
-            from chainrule.training import learn_ordering
-
-            tell = (lambda line: None) if self.quiet else say
-            tell("learning an ordering: the validation NLL of an FVSBN in each")
-            learned = learn_ordering(
-                dataset, on_candidate=lambda name, nll: tell(f"  {name}: {nll:.2f} nats")
-            )
-            self.settings["ordering"] = learned.ordering.spec
-        elif isinstance(asked, str) and asked.partition(":")[0] not in ORDERINGS:
-            raise unknown_name("ordering", asked, {*ORDERINGS, *LEARNED_ORDERINGS})
-
-    def notes(self) -> dict[str, Any]:
-        """What the run must remember beside settings."""
-        assert self.choice is not None
-        return {"preset": self.preset, "data": self.choice.note()}
-
-    def _apply_preset(self) -> None:
-        from chainrule import presets
-
-        if self.preset is None:
-            return
-        chosen = presets.preset(self.model_name, self.preset)
-        self.members = chosen.members
-        self.data = self.data or (None if self.choice else chosen.data)
-        self.settings = {**chosen.settings, **self.settings}
-        self.training = {**chosen.training, **self.training}
-
-    def _load_data(self) -> Dataset:
-        if self.data is not None:
-            self.choice = DataChoice.given(self.data, **self.data_options)
-        if self.choice is None:
-            raise ChainruleError("--data is missing: name a data set (see `chainrule datasets`) or a file.")
-        return self.choice.load()
-
-    def _check_splits(self, dataset: Dataset) -> None:
-        """Training selects on validation examples; people's own files can lack them."""
-        assert self.choice is not None
-        if not self.choice.is_file:
-            return
-        missing = [split for split in ("train", "validation") if getattr(dataset, split) is None]
-        if missing:
-            raise ChainruleError(
-                f"{self.choice.spec} has no {missing[0]} examples: add an array named {missing[0]!r} to the "
-                ".npz, or keep all examples in one array, which is then split 80 / 10 / 10."
-            )
-
-    def _condition_on(self, dataset: Dataset, model_class: type[LikelihoodModel]) -> None:
-        from chainrule.cli.setting_values import model_settings_of
-
-        if "context_size" not in model_settings_of(model_class):
-            raise ChainruleError(f"{self.model_name} cannot be conditioned on labels: it takes no context.")
-        if not dataset.labels:
-            raise ChainruleError(f"--condition-on-labels needs class labels, but {dataset.name} has none.")
-        self.settings["context_size"] = 1 + max(int(labels.max()) for labels in dataset.labels.values())
-
-
 def _fit(
-    plan: _Plan,
+    plan: TrainPlan,
     network: LikelihoodModel,
     dataset: Dataset,
     training: dict[str, Any],
@@ -366,7 +334,7 @@ def _fit(
     return run, False
 
 
-def _report(run: Run, network: LikelihoodModel, plan: _Plan, pictures: list[str], as_json: bool) -> None:
+def _report(run: Run, network: LikelihoodModel, plan: TrainPlan, pictures: list[str], as_json: bool) -> None:
     metrics = run.metrics()
     best = min((r for r in metrics if "validation_nll" in r), key=lambda r: r["validation_nll"])
     seconds = metrics[-1]["seconds"]
@@ -403,8 +371,11 @@ def _report(run: Run, network: LikelihoodModel, plan: _Plan, pictures: list[str]
         ]
     )
     members = f" --members {plan.members}" if plan.members > 1 else ""
-    context = " --context 7" if network.context_size else ""
-    suffix = "png" if len(network.event_shape) == 3 else "csv"
+    many = "-n 10 --context all" if network.context_size else "-n 64"
     show("\nNext:")
     show(f"  chainrule evaluate {run.folder}{members}")
-    show(f"  chainrule sample {run.folder} -n 64{context} --out samples.{suffix}")
+    if is_image(network):
+        show(f"  chainrule sample {run.folder} {many} --out samples.png")
+        show(f"  chainrule fill {run.folder} {plan.data_spec} --mask lower-half --limit 8 --out filled.png")
+    else:
+        show(f"  chainrule sample {run.folder} {many} --out samples.csv")

@@ -41,9 +41,12 @@ class Bernoulli(Conditional):
         logit = params[..., 0]
         if temperature != 1.0:
             logit = logit / temperature
-        probability = torch.sigmoid(logit)
-        # Writing the comparison straight into a float tensor saves a pass in the sampling loop.
-        return torch.lt(uniform[..., 0], probability, out=torch.empty_like(probability))
+        # Comparing in place, into a float tensor, saves two calls in the sampling loop.
+        return torch.sigmoid(logit).gt_(uniform[..., 0])
+
+    def encode_packed(self, value: Tensor) -> Tensor:
+        """The values themselves."""
+        return value
 
     def mean(self, params: Tensor) -> Tensor:
         """P(x = 1), shape `(...)`."""

@@ -43,22 +43,25 @@ class CoupledChannels:
         self.channels = channels = whole_number("channels", channels, minimum=1)
         self.num_params = conditional.components * (1 + 2 * channels + channels * (channels - 1) // 2)
 
-    def next_channel(self, pixel_params: Tensor, earlier: Tensor) -> Tensor:
+    def next_channel(self, pixel_params: Tensor, earlier: Tensor, previous: Tensor | None = None) -> Tensor:
         """Parameters of channel c for `self.conditional`, given the c channels before it.
 
         - `pixel_params`: `(..., num_params)`.
         - `earlier`: values of channels 0..c - 1, `(..., c)`, whole numbers 0..levels - 1.
+        - `previous`: what this returned for channel c - 1, which is otherwise computed again.
 
         Returns `(..., 3 K)`.
         """
         channel = earlier.shape[-1]
         if channel >= self.channels:
             raise ChainruleError(f"a pixel of {self.channels} channels has none after {channel} others.")
-        logits = self._part(pixel_params, 0)
-        for known in range(channel):
-            # Left unnormalised: a constant in all logits changes nothing.
-            params = self._of_one_channel(pixel_params, earlier, known)
-            logits = logits + self.conditional.log_prob_of_components(params, earlier[..., known])
+        if channel == 0:
+            return self._of_one_channel(pixel_params, earlier, 0)
+        if previous is None:
+            previous = self.next_channel(pixel_params, earlier[..., :-1])
+        # Left unnormalised: a constant in all logits changes nothing.
+        of_components = self.conditional.log_prob_of_components(previous, earlier[..., -1])
+        logits = self._part(previous, 0) + of_components
         return self._of_one_channel(pixel_params, earlier, channel, logits)
 
     def channel_params(self, pixel_params: Tensor, pixel: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from chainrule.conditionals.base import Conditional
 from chainrule.conditionals.scales import (
     MIN_SCALE,
-    bounded_code,
+    compressed_code,
     checked_min_scale,
     open_uniform,
     positive_scale,
@@ -76,8 +76,8 @@ class Gaussian(Conditional):
         return params[..., 0] + self.scale(params) * z
 
     def encode(self, value: Tensor) -> Tensor:
-        """The value itself, logarithmic beyond +-5 (`bounded_code`), `(..., 1)`."""
-        return bounded_code(value)
+        """The value itself, logarithmic beyond +-5 (`compressed_code`), `(..., 1)`."""
+        return compressed_code(value)
 
     def in_support(self, value: Tensor) -> Tensor:
         """True for every finite number."""

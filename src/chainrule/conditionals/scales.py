@@ -14,7 +14,7 @@ __all__ = [
     "LINEAR_READ",
     "MAX_LOG_SCALE",
     "MIN_SCALE",
-    "bounded_code",
+    "compressed_code",
     "checked_min_scale",
     "open_uniform",
     "positive_scale",
@@ -46,7 +46,7 @@ def open_uniform(uniform: Tensor) -> Tensor:
     return uniform.clamp(eps / 4, 1 - eps / 2)
 
 
-def bounded_code(value: Tensor) -> Tensor:
+def compressed_code(value: Tensor) -> Tensor:
     """What a network reads of real values, `(..., 1)`: themselves up to +-`LINEAR_READ`, then their log.
 
     5 + log(1 + |x| - 5) with the sign of x, which is smooth. A far-out value in one variable would otherwise

@@ -12,7 +12,7 @@ from chainrule.arguments import real_number
 from chainrule.conditionals.base import Conditional
 from chainrule.conditionals.scales import (
     MIN_SCALE,
-    bounded_code,
+    compressed_code,
     checked_min_scale,
     open_uniform,
     positive_scale,
@@ -105,8 +105,8 @@ class StudentT(Conditional):
         return (params[..., 0] + self.scale(params) * z).detach()
 
     def encode(self, value: Tensor) -> Tensor:
-        """The value itself, logarithmic beyond +-5 (`bounded_code`), `(..., 1)`."""
-        return bounded_code(value)
+        """The value itself, logarithmic beyond +-5 (`compressed_code`), `(..., 1)`."""
+        return compressed_code(value)
 
     def in_support(self, value: Tensor) -> Tensor:
         """True for every finite number."""

@@ -1,16 +1,18 @@
 """The named data sets: a plain dictionary, read without importing torch or opening a file.
 
 Each entry says where its bytes came from and what is published on it. `loading.load` reads the files, and
-`table_loading.load_table` those of tables with columns of different kinds.
+`table_loading.load_table` those of tables with columns of different kinds, `text_loading.load_text` texts.
 """
 
 from __future__ import annotations
 
 from chainrule.data.anomaly_entries import ANOMALY_TABLES
+from chainrule.data.audio_entries import AUDIO
 from chainrule.data.entries import DatasetEntry
 from chainrule.data.files import DataFile
-from chainrule.data.published import BINARIZED_MNIST, CALTECH_SILHOUETTES, DYNAMIC_MNIST
+from chainrule.data.published import BINARIZED_MNIST, CALTECH_SILHOUETTES, CIFAR10, DYNAMIC_MNIST
 from chainrule.data.tables import TABLES
+from chainrule.data.text_entries import TEXTS
 from chainrule.data.uci_entries import UCI_TABLES
 
 __all__ = ["CATALOGUE"]
@@ -79,6 +81,11 @@ _FASHION_FILES = (
         "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         _FASHION_URL,
     ),
+)
+
+_CIFAR_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
 )
 
 # The text files as they were published: the same rows in the same order as the .npz.
@@ -175,6 +182,74 @@ _IMAGES = (
         source="zalandoresearch/fashion-mnist; validation is the last 10,000 training images",
         form="idx",
         files=_FASHION_FILES,
+        classes=(
+            *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
+            *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+        ),
+    ),
+    DatasetEntry(
+        name="cifar10-subset",
+        description="A subset of CIFAR-10, in colour: 10,000 of the 50,000 training images, the last "
+        "1,000 of them for validation, and all 10,000 test images. Models trained on it are not "
+        "comparable with published ones, which saw five times as many images; cifar10 is the whole.",
+        event_shape=(3, 32, 32),
+        levels=256,
+        kind="image",
+        splits={"train": 9_000, "validation": 1_000, "test": 10_000},
+        licence="not stated",
+        source="Krizhevsky 2009; cyizhuo/CIFAR-10-dataset, commit a828d74",
+        form="images",
+        files=(
+            DataFile(
+                "cifar10/cifar10_subset.npz",
+                46_647_763,
+                "e5ad51a28df97218e9bec8feea7d25a3b242833ceec6e1ef2b6666019113433b",
+            ),
+        ),
+        classes=_CIFAR_CLASSES,
+    ),
+    DatasetEntry(
+        name="cifar10",
+        description="CIFAR-10 whole: photographs of 32 x 32 pixels in colour, with labels of ten kinds; "
+        "validation is the last 5,000 training images.",
+        event_shape=(3, 32, 32),
+        levels=256,
+        kind="image",
+        splits={"train": 45_000, "validation": 5_000, "test": 10_000},
+        licence="not stated",
+        source="Krizhevsky 2009; the binary version of the author's page",
+        form="cifar",
+        files=(
+            _file(
+                "cifar10/cifar-10-binary.tar.gz",
+                170_052_171,
+                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+                "https://www.cs.toronto.edu/~kriz/",
+            ),
+        ),
+        published=CIFAR10,
+        classes=_CIFAR_CLASSES,
+    ),
+    DatasetEntry(
+        name="frey-faces",
+        description="Frames of a video of one face, 28 x 20 pixels in 256 grey levels, in the order of the "
+        "video: the first 1,565, the next 200, the last 200. Neighbouring frames are nearly the same; "
+        "published results shuffle them before splitting, so that almost-copies of the test frames are "
+        "trained on, and are not comparable.",
+        event_shape=(1, 28, 20),
+        levels=256,
+        kind="image",
+        splits={"train": 1_565, "validation": 200, "test": 200},
+        licence="not stated for the data",
+        source="Brendan Frey; jmtomczak/vae_vampprior, datasets/Freyfaces, commit bb6ff3e",
+        form="images",
+        files=(
+            DataFile(
+                "frey_faces/frey_faces.npz",
+                996_890,
+                "3c70375e0a9c4751ad49ad5f1f692bd094c46f133cf4aa8ea77d1cb14e1efcd1",
+            ),
+        ),
     ),
     DatasetEntry(
         name="caltech-silhouettes",
@@ -209,5 +284,5 @@ _IMAGES = (
 )
 
 CATALOGUE: dict[str, DatasetEntry] = {
-    entry.name: entry for entry in (*_IMAGES, *TABLES, *UCI_TABLES, *ANOMALY_TABLES)
+    entry.name: entry for entry in (*_IMAGES, *TEXTS, *AUDIO, *TABLES, *UCI_TABLES, *ANOMALY_TABLES)
 }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from chainrule.arguments import LARGEST_SIZE
 from chainrule.data.entries import SPLITS, Kind, PublishedResult
 from chainrule.errors import ChainruleError, unknown_name
 
@@ -30,13 +32,17 @@ def binarize(values: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
-    """Splits of examples, shape (N, *event_shape) each: uint8 values 0 ... levels - 1, or real ones.
+    """Splits of examples, shape (N, *event_shape) each: values 0 ... levels - 1, or real ones.
+
+    Whole numbers are uint8 for up to 256 levels, int32 for more.
 
     - `train`, `validation`, `test`: None where the data set does not have that split;
     - `event_shape`: (1, 28, 28) for images (channels first), (D,) for tables;
     - `levels`: how many values a variable takes, 2 for binary data and 256 for grey images; None for
       real and mixed values, which are float tensors, NaN where one is missing;
-    - `labels`: int64 class labels of shape (N,) by split, for the data sets that have them;
+    - `labels`: int64 class labels of shape (N,) by split, for the data sets that have them, and
+      `label_names`, what they are called, where they have names;
+    - `contexts`: floats of shape (N, K) by split, for models conditioned on K numbers and not on a label;
     - `dynamic`: the tensors hold grey levels g in 0 ... 255, and every use draws
       x ~ Bernoulli(g / 255), so `levels` is 2: see `binarize` and `evaluation_split`.
 
@@ -56,13 +62,16 @@ class Dataset:
     source: str = ""
     description: str = ""
     published: tuple[PublishedResult, ...] = ()
+    label_names: tuple[str, ...] = ()
+    contexts: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in ("image", "table"):
-            raise ChainruleError(f"data set {self.name!r}: kind {self.kind!r}; expected 'image' or 'table'")
+        if self.kind not in get_args(Kind):
+            expected = ", ".join(get_args(Kind))
+            raise ChainruleError(f"data set {self.name!r}: kind {self.kind!r}; expected one of {expected}")
         counted = 2 if self.levels is None else self.levels
-        if not 2 <= counted <= 256 or (self.dynamic and self.levels != 2):
-            expected = "2, as dynamic=True draws 0 or 1" if self.dynamic else "2 to 256"
+        if not 2 <= counted <= LARGEST_SIZE or (self.dynamic and self.levels != 2):
+            expected = "2, as dynamic=True draws 0 or 1" if self.dynamic else "2 or more"
             raise ChainruleError(f"data set {self.name!r}: levels={self.levels}; expected {expected}")
         for split, values in self._present().items():
             self._check_values(split, values)
@@ -72,6 +81,13 @@ class Dataset:
                 raise ChainruleError(
                     f"data set {self.name!r}: labels of {split} are {labels.dtype} {tuple(labels.shape)}; "
                     f"expected torch.int64 ({len(values)},)"
+                )
+        for split, contexts in self.contexts.items():
+            count = len(self.split(split))
+            if not contexts.is_floating_point() or contexts.ndim != 2 or len(contexts) != count:
+                raise ChainruleError(
+                    f"data set {self.name!r}: contexts of {split} are {contexts.dtype} "
+                    f"{tuple(contexts.shape)}; expected floats ({count}, K)"
                 )
 
     def split(self, name: str) -> Tensor:
@@ -101,7 +117,8 @@ class Dataset:
         return {split: values for split in SPLITS if (values := getattr(self, split)) is not None}
 
     def _check_values(self, split: str, values: Tensor) -> None:
-        dtypes = [torch.uint8] if self.levels else [torch.float32, torch.float64]
+        whole = [torch.uint8 if (self.levels or 0) <= 256 else torch.int32]
+        dtypes = whole if self.levels else [torch.float32, torch.float64]
         expected = f"{dtypes[0]} {('N', *self.event_shape)} with N >= 1".replace("'", "")
         if values.dtype not in dtypes or values.shape[1:] != self.event_shape or values.numel() == 0:
             raise ChainruleError(

@@ -11,8 +11,8 @@ from chainrule.data.files import DataFile, data_folder, is_complete
 
 __all__ = ["SPLITS", "DatasetEntry", "Kind", "PublishedResult"]
 
-Kind = Literal["image", "table"]
-Form = Literal["embedded", "idx", "bits", "csv", "rows"]
+Kind = Literal["image", "table", "text", "audio", "series"]
+Form = Literal["embedded", "idx", "bits", "images", "cifar", "csv", "rows", "text", "audio"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -38,12 +38,16 @@ class DatasetEntry:
     """One line of the catalogue.
 
     - `splits`: rows per split; a split that is absent here is not in the file and loads as None;
-    - `form`: how the files are read: `embedded` in an installed package, `idx` images and labels, or
-      `bits`, an .npz whose arrays are named train / valid / test; tables of columns of different kinds
-      (`TableEntry`, read by `load_table`) are `csv`, or `rows`, an .npz of X and y;
+    - `form`: how the files are read: `embedded` in an installed package, `idx` images and labels,
+      `bits`, an .npz whose arrays are named train / valid / test, `images`, an .npz of images and perhaps
+      labels, of the train and test part or of all, or `cifar`, the archive of binary batches; tables of
+      columns of different kinds (`TableEntry`, read by `load_table`) are `csv`, or `rows`, an .npz of
+      X and y; texts (`TextEntry`, read by `load_text`) are `text`,
+      recordings (`AudioEntry`, read by `load_audio`) `audio`;
     - `levels`: values per variable, 0 where each column has its own;
     - `alternative_files`: other files with the same content, used when `files` are not there;
-    - `dynamic`: the stored values are grey levels and every use draws x ~ Bernoulli(g / 255).
+    - `dynamic`: the stored values are grey levels and every use draws x ~ Bernoulli(g / 255);
+    - `classes`: what the labels 0, 1, ... of images are called, where they have names.
     """
 
     name: str
@@ -59,6 +63,7 @@ class DatasetEntry:
     alternative_files: tuple[DataFile, ...] = ()
     dynamic: bool = False
     published: tuple[PublishedResult, ...] = ()
+    classes: tuple[str, ...] = ()
 
     @property
     def missing_splits(self) -> tuple[str, ...]:
@@ -108,6 +113,7 @@ class DatasetEntry:
             "description": self.description,
             "licence": self.licence,
             "source": self.source,
+            "classes": list(self.classes),
             "files": [
                 {"path": file.path, "bytes": file.bytes, "sha256": file.sha256, "url": file.url}
                 for file in self.files
@@ -127,6 +133,10 @@ class DatasetEntry:
             f"  licence: {self.licence}",
             f"  source: {self.source}",
         ]
+        if self.classes:
+            lines.append(
+                f"  classes: {', '.join(f'{code} {name}' for code, name in enumerate(self.classes))}"
+            )
         if self.files:
             there = "all there" if self.available(root) else "not there"
             lines.append(f"  files ({there}) in {data_folder(root).described}:")

@@ -9,13 +9,16 @@ import gzip
 import math
 import struct
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.data.pictures import read_png_folder, read_pngs
+from chainrule.data.image_folders import read_image_folder
+from chainrule.data.own_parts import idx_labels_path, npz_parts
+from chainrule.data.pictures import Form, read_pngs
 from chainrule.data.raw import DAMAGE, RawData, damaged, require_content
 from chainrule.data.text_table import read_text_table
 from chainrule.errors import ChainruleError
@@ -23,18 +26,20 @@ from chainrule.errors import ChainruleError
 __all__ = ["READABLE", "idx_array", "npz_members", "read_raw"]
 
 READABLE = (
-    ".npy, .npz (one array, or FILE.npz:NAME), .png or a folder of them, .csv of 0 / 1, idx (*-ubyte, .gz)"
+    ".npy, .npz (one array, images and labels, or FILE.npz:NAME), .png or a folder of them, .csv of 0 / 1, "
+    "idx (*-ubyte, .gz)"
 )
 
 
-def read_raw(spec: str) -> RawData:
+def read_raw(spec: str, *, form: Form | None = None, skip_bad: bool = False) -> RawData:
     """Read the file or folder that `spec` names, `FILE.npz:NAME` included; the suffix decides how.
 
-    Raises `ChainruleError` for a path that does not exist, an empty or damaged file, an unknown format.
+    `form` and `skip_bad` are about PNG images: see `pictures.read_pngs`. Raises `ChainruleError` for a path
+    that does not exist, an empty or damaged file, an unknown format.
     """
     path, member = _split_member(spec)
     if path.is_dir():
-        return read_png_folder(path)
+        return read_image_folder(path, form=form, skip_bad=skip_bad)
     require_content(path)
     name = path.name.lower()
     if name.endswith(".npz"):
@@ -42,11 +47,12 @@ def read_raw(spec: str) -> RawData:
     if name.endswith(".npy"):
         return _at_index(_numpy_array(path))
     if name.endswith(".png"):
-        return read_pngs([path])
+        return read_pngs([path], form=form)
     if name.endswith((".csv", ".data", ".amat")):
         return read_text_table(path)
     if name.removesuffix(".gz").endswith(("ubyte", ".idx")):
-        return _at_index(idx_array(path))
+        labels = idx_labels_path(path)
+        return replace(_at_index(idx_array(path)), labels=None if labels is None else idx_array(labels))
     raise ChainruleError(f"{path}: the name does not end in a known format; expected {READABLE}")
 
 
@@ -142,6 +148,10 @@ def _numpy_array(path: Path) -> NDArray[Any]:
 def _read_npz(path: Path, member: str | None) -> RawData:
     members = npz_members(path)
     names = ", ".join(members) or "none"
+    if member is None and len(members) > 1:
+        parts = npz_parts(path, members)
+        if set(parts) == {""}:
+            return parts[""][1]
     if member is None and len(members) != 1:
         raise ChainruleError(
             f"{path} holds {len(members)} arrays ({names}); say which one, as in {path.name}:NAME"

@@ -5,29 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath, sep
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.data.audio_entry import AudioEntry
 from chainrule.data.catalogue import CATALOGUE
 from chainrule.data.dataset import Dataset
 from chainrule.data.entries import SPLITS, DatasetEntry
 from chainrule.data.files import DataFile, check_sha256, locate
-from chainrule.data.formats import READABLE, idx_array, npz_members, read_raw
+from chainrule.data.formats import READABLE, npz_members, read_raw
+from chainrule.data.image_folders import read_image_folder, split_folders
+from chainrule.data.named_parts import read_named
+from chainrule.data.own_parts import checked_labels, npz_parts
+from chainrule.data.pictures import Form
 from chainrule.data.raw import RawData
-from chainrule.data.readers import as_examples
+from chainrule.data.readers import as_examples, image_form, levels_of
 from chainrule.data.table_entry import TableEntry
+from chainrule.data.text_entry import TextEntry
 from chainrule.errors import ChainruleError, unknown_name
 
 __all__ = ["describe", "entry", "from_files", "listing", "load", "load_any", "verify"]
 
 _Path = str | PathLike[str]
-_Parts = tuple[dict[str, Tensor], dict[str, Tensor]]  # examples by split, labels by split
-
-DIGITS_THRESHOLD = 7  # of 16: a pixel is on when more than 7 of its 16 sub-pixels are inked
-
-_NPZ_NAMES = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
+_Part = TypeVar("_Part")
+_Sources = dict[str, tuple[str, RawData]]  # by split: the name for messages, and what was read
 
 
 def entry(name: str) -> DatasetEntry:
@@ -64,12 +67,20 @@ def load(name: str, *, root: _Path | None = None) -> Dataset:
             f"data set {name!r} is a table with columns of different kinds, not an array of levels; load it "
             f"with data.load_table({name!r})"
         )
+    if isinstance(known, TextEntry):
+        raise ChainruleError(
+            f"data set {name!r} is a text, not an array of levels; load it with data.load_text({name!r})"
+        )
+    if isinstance(known, AudioEntry):
+        raise ChainruleError(
+            f"data set {name!r} holds recordings of different lengths; load it with data.load_audio({name!r})"
+        )
     if known.form == "embedded":
-        examples, labels = _digits()
+        examples, labels = read_named(known, [])
     else:
         paths, files = locate(known.name, known.files, known.alternative_files, root)
         try:
-            examples, labels = _from_idx(paths) if known.form == "idx" else _from_bits(known, paths)
+            examples, labels = read_named(known, paths)
             _check_sizes(known, examples, paths)
         except ChainruleError:
             _verify_files(known, files, paths)  # "damaged" says more than what the damage made of the file
@@ -88,6 +99,7 @@ def load(name: str, *, root: _Path | None = None) -> Dataset:
         source=known.source,
         description=known.description,
         published=known.published,
+        label_names=known.classes,
     )
 
 
@@ -105,40 +117,55 @@ def from_files(
     *,
     name: str | None = None,
     event_shape: tuple[int, ...] | None = None,
-    levels: int = 2,
+    levels: int | None = None,
     dynamic: bool = False,
     threshold: float | None = None,
+    skip_bad: bool = False,
     seed: int = 0,
 ) -> Dataset:
     """A data set from one's own files, in any format that `read` knows.
 
-    - one path: if it is an .npz with an array `train` and one of `valid` / `validation` / `test`, those are
-      the splits; otherwise its rows are shuffled with `seed` and split 80 / 10 / 10, always in the same way;
+    - one path: if it is an .npz with an array `train` (or `train_images`, `x_train`) and one of `valid` /
+      `validation` / `test`, or a folder with such subfolders of PNGs, those are the splits; otherwise its
+      rows are shuffled with `seed` and split 80 / 10 / 10, always in the same way;
     - two or three paths: the splits are what was named, and a split that was not named is None;
+    - `levels`: None is 256 for images of grey or colour levels, and else 2;
     - `dynamic`: the files hold grey levels 0 ... 255 and every use draws x ~ Bernoulli(g / 255).
 
-    The other options are those of `read`; the event shape is inferred from `train`.
+    Class labels are taken from arrays beside the images (`labels`, `train_labels`, `y_train`), from the idx
+    file of labels beside one of images, and from the names of subfolders. The other options are those of
+    `read`; the event shape is inferred from `train`.
     Raises `ChainruleError` as `read` does, and when the splits do not have one event shape.
     """
-    if dynamic and (levels != 2 or threshold is not None):
+    if dynamic and (levels not in (None, 2) or threshold is not None):
         raise ChainruleError(
             "dynamic=True draws 0 / 1 from grey levels; leave levels at 2 and give no threshold"
         )
-    sources = _npz_splits(train) if validation is None and test is None else {}
-    if "train" not in sources or len(sources) == 1:
+    form = image_form(event_shape)
+    sources = _own_splits(train, form, skip_bad) if validation is None and test is None else {}
+    if not sources:
         named = {"train": train, "validation": validation, "test": test}
         sources = {
-            split: (str(path), read_raw(fspath(path))) for split, path in named.items() if path is not None
+            split: (str(path), read_raw(fspath(path), form=form, skip_bad=skip_bad))
+            for split, path in named.items()
+            if path is not None
         }
+    if levels is None:
+        levels = 2 if dynamic or threshold is not None else levels_of(sources["train"][1])
     examples: dict[str, Tensor] = {}
     for split, (label, raw) in sources.items():
         examples[split] = as_examples(
             raw, label, event_shape=event_shape, levels=256 if dynamic else levels, threshold=threshold
         )
         event_shape = tuple(examples[split].shape[1:])
+    labels, label_names = _own_labels(sources, examples)
     description = "read from the user's own files"
     if len(examples) == 1:
-        examples = _shuffled_split(examples["train"], str(train), seed)
+        rows = _shuffled_split(len(examples["train"]), str(train), seed)
+        examples, labels = (
+            {split: part["train"][chosen] for split, chosen in rows.items()} if part else {}
+            for part in (examples, labels)
+        )
         description = f"the rows of one file, shuffled with seed {seed} and split 80 / 10 / 10"
     shape = tuple(examples["train"].shape[1:])
     if dynamic and int(examples["train"].max()) < 2:
@@ -154,9 +181,11 @@ def from_files(
         event_shape=shape,
         kind="image" if len(shape) == 3 else "table",
         levels=levels,
+        labels=labels,
         dynamic=dynamic,
         source=", ".join(str(path) for path in (train, validation, test) if path is not None),
         description=description,
+        label_names=label_names,
     )
 
 
@@ -168,6 +197,7 @@ def load_any(
     levels: int | None = None,
     dynamic: bool | None = None,
     threshold: float | None = None,
+    skip_bad: bool = False,
     seed: int | None = None,
 ) -> Dataset:
     """A data set by its catalogue name, or `from_files` of a path; a name wins (write `./digits` for a path).
@@ -182,6 +212,7 @@ def load_any(
             "levels": levels,
             "dynamic": dynamic,
             "threshold": threshold,
+            "skip_bad": skip_bad or None,
             "seed": seed,
         }
         given = [option for option, value in options.items() if value is not None]
@@ -197,9 +228,10 @@ def load_any(
     return from_files(
         text,
         event_shape=event_shape,
-        levels=2 if levels is None else levels,
+        levels=levels,
         dynamic=bool(dynamic),
         threshold=threshold,
+        skip_bad=skip_bad,
         seed=0 if seed is None else seed,
     )
 
@@ -208,68 +240,59 @@ def _looks_like_path(text: str) -> bool:
     return Path(text).exists() or sep in text or "/" in text or "." in text or text.endswith("ubyte")
 
 
-def _digits() -> _Parts:
-    """The 1,797 digits of scikit-learn, cut to 0 / 1, split in file order: nobody's random numbers decide."""
-    from sklearn.datasets import load_digits  # imported late: it takes a second
-
-    bundle = load_digits()
-    images = torch.from_numpy((bundle.images > DIGITS_THRESHOLD).astype(np.uint8)).unsqueeze(
-        1
-    )  # (N, 1, 8, 8)
-    targets = torch.from_numpy(bundle.target.astype(np.int64))
-    bounds = {"train": slice(0, 1197), "validation": slice(1197, 1497), "test": slice(1497, 1797)}
-    return (
-        {split: images[rows] for split, rows in bounds.items()},
-        {split: targets[rows] for split, rows in bounds.items()},
-    )
-
-
-def _from_idx(paths: Sequence[Path]) -> _Parts:
-    """Train images and labels, test images and labels; the last 10,000 of train are the validation split."""
-    images, labels, test_images, test_labels = (torch.from_numpy(idx_array(path).copy()) for path in paths)
-    images, test_images = images.unsqueeze(1), test_images.unsqueeze(1)  # (N, 1, 28, 28)
-    labels, test_labels = labels.long(), test_labels.long()
-    return (
-        {"train": images[:-10_000], "validation": images[-10_000:], "test": test_images},
-        {"train": labels[:-10_000], "validation": labels[-10_000:], "test": test_labels},
-    )
-
-
-def _from_bits(known: DatasetEntry, paths: Sequence[Path]) -> _Parts:
-    """One .npz with the splits by name, or one text file for each of train, valid and test."""
-    if len(paths) == 1:
-        sources = _npz_splits(paths[0])
-        if not sources:
-            raise ChainruleError(f"{paths[0]} holds no arrays named train, valid or test")
-    else:
-        sources = {s: (str(path), read_raw(str(path))) for s, path in zip(SPLITS, paths, strict=True)}
-    return {
-        split: as_examples(raw, label, event_shape=known.event_shape, levels=known.levels, threshold=None)
-        for split, (label, raw) in sources.items()
-    }, {}
-
-
-def _npz_splits(path: _Path) -> dict[str, tuple[str, RawData]]:
-    """The arrays of an .npz that are named as splits, each with the name under which errors report it."""
+def _own_splits(path: _Path, form: Form | None, skip_bad: bool) -> _Sources:
+    """The splits of an .npz or a folder that names them; empty where `train` is not there beside another."""
+    if Path(path).is_dir():
+        return {
+            split: (str(folder), read_image_folder(folder, form=form, skip_bad=skip_bad))
+            for split, folder in _train_first(split_folders(Path(path))).items()
+        }
     if not (fspath(path).lower().endswith(".npz") and Path(path).is_file()):
         return {}
-    members = npz_members(Path(path))
-    splits = {
-        _NPZ_NAMES[name]: (f"{path}:{name}", raw) for name, raw in members.items() if name in _NPZ_NAMES
-    }
-    return {split: splits[split] for split in SPLITS if split in splits}  # train first: it sets the shape
+    parts = npz_parts(Path(path), npz_members(Path(path)))
+    named = {split: part for split, part in parts.items() if split}
+    return _train_first(named) if "train" in named and len(named) > 1 else {}
 
 
-def _shuffled_split(examples: Tensor, label: str, seed: int) -> dict[str, Tensor]:
-    held_out = max(1, len(examples) // 10)
-    if len(examples) < 3:
+def _train_first(parts: Mapping[str, _Part]) -> dict[str, _Part]:
+    """In the order of the splits: the first one sets the shape and the classes."""
+    return {split: parts[split] for split in SPLITS if split in parts}
+
+
+def _own_labels(
+    sources: _Sources, examples: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The labels of the splits that have them, and the names of the classes, which are those of `train`."""
+    labels: dict[str, Tensor] = {}
+    names: tuple[str, ...] = ()
+    for split, (label, raw) in sources.items():
+        checked = checked_labels(raw, label, len(examples[split]))
+        if checked is None:
+            continue
+        codes, own = torch.from_numpy(checked[0]), checked[1]
+        if split != "train" and own != names:
+            unknown = [name for name in own if name not in names]
+            if unknown:
+                raise ChainruleError(
+                    f"{label} has the class {unknown[0]!r}, which the training examples do not have"
+                )
+            codes = torch.tensor([names.index(name) for name in own])[codes]
+        else:
+            names = own
+        labels[split] = codes
+    return labels, names
+
+
+def _shuffled_split(count: int, label: str, seed: int) -> dict[str, Tensor]:
+    """Row numbers by split: 80 / 10 / 10, shuffled."""
+    held_out = max(1, count // 10)
+    if count < 3:
         raise ChainruleError(
-            f"{label} holds {len(examples)} examples; expected at least 3 to split "
-            "into train, validation and test"
+            f"{label} holds {count} examples; expected at least 3 to split into train, validation and test"
         )
-    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     validation, test, train = order[:held_out], order[held_out : 2 * held_out], order[2 * held_out :]
-    return {"train": examples[train], "validation": examples[validation], "test": examples[test]}
+    return {"train": train, "validation": validation, "test": test}
 
 
 def _check_sizes(known: DatasetEntry, examples: Mapping[str, Tensor], paths: Sequence[Path]) -> None:

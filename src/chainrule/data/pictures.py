@@ -1,9 +1,11 @@
-"""Grey PNG images: one file, or a folder of files of one size."""
+"""PNG images, grey or colour: one file, or a list of files that must be of one kind and size."""
 
 from __future__ import annotations
 
-import re
 import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,48 +14,105 @@ from numpy.typing import NDArray
 from chainrule.data.raw import DAMAGE, RawData, damaged, require_content
 from chainrule.errors import ChainruleError
 
-__all__ = ["read_png_folder", "read_pngs"]
+__all__ = ["Form", "read_pngs"]
+
+#: Channels, height and width of an image.
+Form = tuple[int, int, int]
 
 # Larger than any PNG of a data set; a small file can claim to be far larger than memory.
 _MOST_PIXELS = 2**26
+_NAMED = 5  # files that a warning names one by one
 
 
-def read_png_folder(folder: Path) -> RawData:
-    """The .png files directly in the folder, in natural order of their names: uint8 (N, H, W)."""
-    try:
-        found = [path for path in folder.iterdir() if path.suffix.lower() == ".png" and path.is_file()]
-    except OSError as error:
-        raise damaged(folder, "folder", error) from error
-    paths = sorted(found, key=lambda path: _natural_order(path.name))
-    if not paths:
-        raise ChainruleError(
-            f"the folder {folder} holds no .png file; expected grey PNG images directly in it"
-        )
-    return read_pngs(paths)
+@dataclass
+class _Reading:
+    """What is read so far: images by file, and what was wrong with the others."""
+
+    images: dict[Path, NDArray[np.uint8]]  # (C, H, W) each
+    bad: dict[Path, str]
 
 
-def _natural_order(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts `img2` before `img10`."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts)]
+def read_pngs(
+    paths: Sequence[Path],
+    *,
+    names: Sequence[str] | None = None,
+    form: Form | None = None,
+    skip_bad: bool = False,
+) -> RawData:
+    """Images of one kind and size as uint8: (N, H, W) grey, or (N, 3, H, W) colour.
+
+    - `names`: what to call the files in messages; their names if not given;
+    - `form`: what every image must be; otherwise what the first one is, or with `skip_bad` what most are;
+    - `skip_bad`: leave out files that cannot be read or are of another kind or size, with one warning that
+      names them.
+
+    Raises `ChainruleError`, which names the file that is damaged or of another kind.
+    """
+    known_as = dict(zip(paths, names or [path.name for path in paths], strict=True))
+    reading = _Reading({}, {})
+    wanted = form
+    for path in paths:
+        try:
+            image = _read_png(path, wanted)
+        except ChainruleError as error:
+            if not skip_bad:
+                advice = "; leave such files out with --skip-bad (skip_bad=True)" if len(paths) > 1 else ""
+                raise ChainruleError(f"{error}{advice}") from None
+            reading.bad[path] = str(error)
+            continue
+        reading.images[path] = image
+        if not skip_bad and wanted is None:
+            wanted = _form(image)
+    if skip_bad and reading.images:
+        _leave_out_other_forms(reading)
+    if not reading.images:
+        raise ChainruleError(f"none of {len(paths):,} PNG images can be used: {reading.bad[paths[0]]}")
+    if reading.bad:
+        _report(reading, known_as)
+    kept = tuple(known_as[path] for path in reading.images)
+    pixels = np.stack(list(reading.images.values()))  # (N, C, H, W)
+    if pixels.shape[1] == 1:
+        pixels = pixels[:, 0]
+    return RawData(
+        pixels,
+        lambda index: f"{kept[index[0]]}, pixel row {index[-2]}, column {index[-1]}",
+        names=kept,
+    )
 
 
-def read_pngs(paths: list[Path]) -> RawData:
-    """Grey images of one size as uint8 (N, H, W); `ChainruleError` names the file that is of another kind."""
-    first = _read_png(paths[0])
-    images = np.empty((len(paths), *first.shape), np.uint8)  # (N, H, W)
-    for i, path in enumerate(paths):
-        image = _read_png(path)
-        if image.shape != first.shape:
-            raise ChainruleError(
-                f"{path} is {image.shape[0]} x {image.shape[1]} pixels but {paths[0].name} is "
-                f"{first.shape[0]} x {first.shape[1]}; all images must have one size"
-            )
-        images[i] = image
-    return RawData(images, lambda index: f"{paths[index[0]].name}, pixel row {index[1]}, column {index[2]}")
+def _leave_out_other_forms(reading: _Reading) -> None:
+    """Keep the images of the commonest form."""
+    ((commonest, _),) = Counter(map(_form, reading.images.values())).most_common(1)
+    for path, image in list(reading.images.items()):
+        if _form(image) != commonest:
+            reading.bad[path] = f"{path} is {_described(_form(image))}, most are {_described(commonest)}"
+            del reading.images[path]
 
 
-def _read_png(path: Path) -> NDArray[np.uint8]:
+def _report(reading: _Reading, known_as: dict[Path, str]) -> None:
+    """One warning for all files that are left out."""
+    listed = [
+        f"{known_as[path]} ({problem.removeprefix(str(path)).strip()})"
+        for path, problem in list(reading.bad.items())[:_NAMED]
+    ]
+    more = f", and {len(reading.bad) - _NAMED:,} more" if len(reading.bad) > _NAMED else ""
+    total = len(reading.bad) + len(reading.images)
+    warnings.warn(
+        f"left out {len(reading.bad):,} of {total:,} images: {', '.join(listed)}{more}", stacklevel=3
+    )
+
+
+def _form(image: NDArray[np.uint8]) -> Form:
+    channels, height, width = image.shape
+    return channels, height, width
+
+
+def _described(form: Form) -> str:
+    return f"{'colour' if form[0] == 3 else 'grey'}, {form[1]} x {form[2]} pixels"
+
+
+def _read_png(path: Path, wanted: Form | None) -> NDArray[np.uint8]:
+    """One image `(C, H, W)`, of the wanted form where there is one."""
     from PIL import Image  # imported late: most data is not PNG
 
     require_content(path)
@@ -61,28 +120,56 @@ def _read_png(path: Path) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=["PNG"]) as image:
-                _check_png(path, image.mode, image.size)
-                return np.asarray(image.convert("L"))  # 1-bit images become 0 / 255
+                _check_png(path, image.mode, image.size, wanted)
+                pixels = np.asarray(image if image.mode == "RGB" else image.convert("L"))  # 1-bit: 0 / 255
     except ChainruleError:
         raise
     except (*DAMAGE, Image.DecompressionBombError) as error:
         raise damaged(path, "PNG file", error) from error
+    channels_first: NDArray[np.uint8] = pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[None]
+    return channels_first
 
 
 _PNG_MODES = {
+    "1": "1-bit",
+    "L": "grey",
     "RGB": "colour",
     "RGBA": "colour with transparency",
     "P": "palette",
     "LA": "grey with transparency",
 }
+_USABLE = {None: ("1", "L", "RGB"), 1: ("1", "L"), 3: ("RGB",)}
+_EXPECTED = {
+    None: "8-bit grey (mode L), 1-bit (mode 1) or 8-bit colour (mode RGB)",
+    1: "8-bit grey (mode L) or 1-bit (mode 1)",
+    3: "8-bit colour (mode RGB)",
+}
 
 
-def _check_png(path: Path, mode: str, size: tuple[int, int]) -> None:
-    if mode not in ("1", "L"):
-        kind = _PNG_MODES.get(mode, "16-bit or another kind of")
+def _check_png(path: Path, mode: str, size: tuple[int, int], wanted: Form | None) -> None:
+    channels = None if wanted is None else wanted[0]
+    if _bit_depth(path) == 16:  # Pillow drops half of the bits of colour images without a word
         raise ChainruleError(
-            f"{path} is a {kind} PNG (mode {mode}); expected 8-bit grey (mode L) or 1-bit (mode 1): "
-            "convert it first, for example with Pillow's Image.open(path).convert('L').save(path)"
+            f"{path} is a 16-bit PNG; expected {_EXPECTED[channels]}: save it with 8 bits, "
+            "for example its values // 256"
+        )
+    if mode not in _USABLE[channels]:
+        to = "RGB" if channels == 3 or (channels is None and mode not in ("LA", "I", "F")) else "L"
+        raise ChainruleError(
+            f"{path} is a {_PNG_MODES.get(mode, 'strange kind of')} PNG (mode {mode}); expected "
+            f"{_EXPECTED[channels]}: convert it first, for example with Pillow's "
+            f"Image.open(path).convert('{to}').save(path)"
         )
     if size[0] * size[1] > _MOST_PIXELS:
         raise ChainruleError(f"{path} is {size[1]} x {size[0]} pixels; expected at most {_MOST_PIXELS:,}")
+    if wanted is not None and (size[1], size[0]) != wanted[1:]:
+        raise ChainruleError(
+            f"{path} is {size[1]} x {size[0]} pixels (height x width); expected {wanted[1]} x {wanted[2]}"
+        )
+
+
+def _bit_depth(path: Path) -> int:
+    """Bits of a sample, from the header chunk that every PNG begins with."""
+    with path.open("rb") as stream:
+        start = stream.read(25)
+    return start[24] if len(start) == 25 else 0

@@ -6,9 +6,11 @@ words say how sure a quotation is; see `PublishedResult`.
 
 from __future__ import annotations
 
+import math
+
 from chainrule.data.entries import PublishedResult
 
-__all__ = ["BINARIZED_MNIST", "CALTECH_SILHOUETTES", "DYNAMIC_MNIST", "binary_table"]
+__all__ = ["BINARIZED_MNIST", "CALTECH_SILHOUETTES", "CIFAR10", "DYNAMIC_MNIST", "binary_table"]
 
 _LM2011 = "Larochelle & Murray 2011"
 _MADE = "Germain et al. 2015"
@@ -50,9 +52,9 @@ BINARIZED_MNIST = (
     PublishedResult("DARN, 1 layer", 84.13, "Gregor et al. 2014", "memory (high)", f"about; {_BOUND}"),
     PublishedResult("DRAW", 80.97, "Gregor et al. 2015", "confirmed (2nd)", _BOUND),
     PublishedResult("PixelCNN", 81.30, _PIXEL, "confirmed (2nd)"),
-    PublishedResult("PixelRNN, Row LSTM", 80.54, _PIXEL, "memory (high)"),
-    PublishedResult("PixelRNN, Diagonal BiLSTM, 1 layer", 80.75, _PIXEL, "memory (high)"),
-    PublishedResult("PixelRNN, Diagonal BiLSTM, 7 layers", 79.20, _PIXEL, "confirmed (2nd)"),
+    PublishedResult("Row LSTM (PixelRNN)", 80.54, _PIXEL, "memory (high)"),
+    PublishedResult("Diagonal BiLSTM (PixelRNN), 1 layer", 80.75, _PIXEL, "memory (high)"),
+    PublishedResult("Diagonal BiLSTM (PixelRNN), 7 layers", 79.20, _PIXEL, "confirmed (2nd)"),
     PublishedResult("IAF VAE", 79.88, _VLAE, "confirmed (2nd)", _BOUND),
     PublishedResult("AF VAE", 79.30, _VLAE, "confirmed (2nd)", _BOUND),
     PublishedResult("VLAE", 79.03, _VLAE, "confirmed (2nd)", _BOUND),
@@ -80,6 +82,21 @@ DYNAMIC_MNIST = (
     PublishedResult(
         "Locally Masked PixelCNN, 8 orderings", 77.56, "ajayjain/lmconv README", "confirmed", _MIXTURE
     ),
+)
+
+
+def _bits_per_dim(model: str, bits: float, source: str, status: str, note: str = "") -> PublishedResult:
+    """A result on 32 x 32 x 3 images that is published in bits/dim."""
+    said = f"{bits:.2f} bits/dim{f'; {note}' if note else ''}"
+    return PublishedResult(model, round(bits * 3072 * math.log(2), 1), source, status, said)
+
+
+CIFAR10 = (
+    _bits_per_dim("PixelCNN", 3.14, _PIXEL, "confirmed (2nd)"),
+    _bits_per_dim("Gated PixelCNN", 3.03, "van den Oord et al. 2016b", "confirmed (2nd)"),
+    _bits_per_dim("Row LSTM (PixelRNN)", 3.07, _PIXEL, "memory (high)"),
+    _bits_per_dim("Diagonal BiLSTM (PixelRNN)", 3.00, _PIXEL, "confirmed (2nd)"),
+    _bits_per_dim("PixelCNN++", 2.92, "Salimans et al. 2017", "confirmed (2nd)"),
 )
 
 CALTECH_SILHOUETTES = (

@@ -43,10 +43,19 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class RawData:
-    """An array as found in a file; `place(index)` names a position for people, such as `row 3, column 2`."""
+    """An array as found in a file, and what lay beside it.
+
+    - `place(index)` names a position for people, such as `row 3, column 2`;
+    - `labels`: class labels of the examples as they are written, `(N,)`; None where there are none;
+    - `label_names`: what the labels 0, 1, ... are called, where they have names;
+    - `names`: what each example is called, for images their files; empty where they have no names.
+    """
 
     values: NDArray[Any]
     place: Callable[[Index], str]
+    labels: NDArray[Any] | None = None
+    label_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def require_content(path: Path) -> None:

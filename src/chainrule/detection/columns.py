@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.arguments import whole_number
 from chainrule.detection.scores import Floats, as_column_scores
 from chainrule.errors import ChainruleError
 
@@ -26,10 +27,12 @@ KEPT_ROWS = 20_000
 _ROUNDING = 1e-6
 #: A column whose surprise hardly varies is measured in whole nats, not in its own tiny spread.
 _LEAST_SPREAD = 1.0
-#: Below this, p-values of columns count as equal: their ranks hang on a few calibration rows.
-_RARE = 0.01
-#: A column is named as a reason if its own p-value is at most this; the oddest one always is.
-_ODD = 0.05
+#: p-values of columns up to this, or up to the rank of the tenth-oddest calibration row, count as equal:
+#: which of them is the smallest hangs on single rows.
+_RARE, _FEW_ROWS = 0.01, 10
+#: A column is named as a reason if its own p-value is at most the first and it lies at least the second
+#: (standardised) above its mean: a rank alone can be high by a hair. The oddest one always is.
+_ODD, _FAR = 0.05, 0.5
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,10 @@ class ColumnCalibration:
     def oddest(self, column_scores: Any, count: int = 3) -> list[tuple[ColumnSurprise, ...]]:
         """For each row its oddest columns, oddest first: at least one, at most `count`.
 
-        Ordered by p-value, and by standardised surprise where those tie, as all up to 0.01 do: out
-        there a rank says little, and the distance how much. Columns after the first are named only if
-        their p-value is at most 0.05.
+        Ordered by p-value, and by standardised surprise where those tie, as all up to 0.01 do, and all
+        that are beaten by fewer than ten calibration rows: out there a rank says little, and the distance
+        how much. Columns after the first are named only if their p-value is at most 0.05, and their
+        standardised surprise at least 0.5.
         """
         scores = as_column_scores(column_scores, None, self.names)
         p, distance = self.p_values(scores), self.standardised(scores)
@@ -132,9 +136,11 @@ class ColumnCalibration:
         return [[self.names[column] for column in columns] for columns in _kept(*ranked)]
 
     def _ranked(self, p: Floats, distance: Floats, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        count = whole_number("count", count, minimum=1)
         # Along the last axis; ties in column order.
-        order = np.lexsort((-distance, np.maximum(p, _RARE)))[:, :count]
-        is_odd = np.take_along_axis(p, order, axis=1) <= _ODD
+        rare = max(_RARE, _FEW_ROWS / (self.ordered.shape[1] + 1))
+        order = np.lexsort((-distance, np.maximum(p, rare)))[:, :count]
+        is_odd = np.take_along_axis((p <= _ODD) & (distance >= _FAR), order, axis=1)
         is_odd[:, 0] = True
         return order, is_odd
 

@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.detection.scores import Booleans, Floats, as_scores
+from chainrule.arguments import real_number, whole_number
+from chainrule.detection.scores import Booleans, Floats, as_p_values, as_scores, check_generator
 from chainrule.errors import ChainruleError
 
 __all__ = [
     "alarm_rank",
     "benjamini_hochberg",
-    "check_share",
+    "calibration_scores",
+    "checked_share",
     "conformal_p_values",
     "false_alarm_interval",
     "ranked_p_values",
@@ -49,7 +51,7 @@ def conformal_p_values(
     >>> conformal_p_values([-9.0, -2.0, -1.5], [-1.0, -2.0, -3.0])
     array([0.25, 0.75, 0.75])
     """
-    return ranked_p_values(as_scores(scores), _sorted_calibration(calibration), generator)
+    return ranked_p_values(as_scores(scores), np.sort(calibration_scores(calibration)), generator)
 
 
 def ranked_p_values(scores: Floats, ordered: Floats, generator: np.random.Generator | None = None) -> Floats:
@@ -57,6 +59,7 @@ def ranked_p_values(scores: Floats, ordered: Floats, generator: np.random.Genera
     as_low = np.searchsorted(ordered, scores, side="right")  # (rows,): #{calibration <= score}
     if generator is None:
         return (1.0 + as_low) / (len(ordered) + 1)
+    check_generator(generator)
     lower = np.searchsorted(ordered, scores, side="left")
     uniform = 1.0 - generator.random(len(scores))  # never 0, so that no p-value is
     return (lower + uniform * (1 + as_low - lower)) / (len(ordered) + 1)
@@ -64,7 +67,7 @@ def ranked_p_values(scores: Floats, ordered: Floats, generator: np.random.Genera
 
 def smallest_level(rows: int) -> float:
     """The smallest level at which n calibration rows can raise any alarm: 1 / (n + 1)."""
-    return 1.0 / (_check_rows(rows) + 1)
+    return 1.0 / (_counted("rows", rows) + 1)
 
 
 def rows_needed(level: float) -> int:
@@ -73,7 +76,7 @@ def rows_needed(level: float) -> int:
     >>> rows_needed(0.01), rows_needed(0.05), rows_needed(1 / 3)
     (99, 19, 2)
     """
-    check_share(level, "level")
+    level = checked_share("level", level)
     rows = max(1, math.ceil(1.0 / level) - 2)  # at most the answer, in spite of rounding
     while smallest_level(rows) > level:
         rows += 1
@@ -86,9 +89,9 @@ def alarm_rank(rows: int, level: float) -> int:
     An alarm, p <= level, is the same as a score below the k-th smallest calibration score.
     Raises `ChainruleError` where k would be 0: no row could ever raise an alarm.
     """
-    check_share(level, "level")
+    level, rows = checked_share("level", level), _counted("rows", rows)
     # Compared as the p-values themselves are, so that 0.29 of 100 is 29 in both places.
-    rank = math.floor(level * (_check_rows(rows) + 1))
+    rank = math.floor(level * (rows + 1))
     while (rank + 1) / (rows + 1) <= level:
         rank += 1
     while rank / (rows + 1) > level:
@@ -118,13 +121,14 @@ def false_alarm_interval(
     """
     from scipy import stats
 
-    check_share(confidence, "confidence")
-    rank = alarm_rank(rows, level)
+    confidence = checked_share("confidence", confidence)
+    rows, rank = _counted("rows", rows), alarm_rank(rows, level)
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
     if fresh_rows is None:
         low, high = (float(stats.beta.ppf(tail, rank, rows + 1 - rank)) for tail in tails)
     else:
-        counts = (_alarm_count_quantile(rows, rank, _check_rows(fresh_rows), tail) for tail in tails)
+        fresh_rows = _counted("fresh_rows", fresh_rows)
+        counts = (_alarm_count_quantile(rows, rank, fresh_rows, tail) for tail in tails)
         low, high = (count / fresh_rows for count in counts)
     return low, high
 
@@ -156,28 +160,25 @@ def benjamini_hochberg(p_values: Any, false_discovery_rate: float) -> Booleans:
     at the whole batch: whether a row is flagged depends on the others. Flagging i of m rows needs
     at least m / (q i) - 1 calibration rows.
     """
-    check_share(false_discovery_rate, "false_discovery_rate")
-    p = as_scores(p_values, "p-values")
-    if len(p) and not (p.min() >= 0 and p.max() <= 1):
-        raise ChainruleError("p-values must lie between 0 and 1; expected what conformal_p_values returns.")
+    false_discovery_rate = checked_share("false_discovery_rate", false_discovery_rate)
+    p = as_p_values(p_values)
     ordered = np.sort(p)
     allowed = ordered <= false_discovery_rate * np.arange(1, len(p) + 1) / max(len(p), 1)
     return np.zeros(len(p), dtype=np.bool_) if not allowed.any() else p <= ordered[allowed].max()
 
 
-def check_share(value: float, name: str) -> None:
-    """Raise `ChainruleError` unless `value` lies strictly between 0 and 1."""
-    if not 0 < value < 1:
-        raise ChainruleError(f"{name} is {value}; expected a number between 0 and 1, such as 0.01.")
+def checked_share(name: str, value: object) -> float:
+    """`value` as a float; `ChainruleError` unless it lies strictly between 0 and 1."""
+    return real_number(name, value, above=0.0, below=1.0)
 
 
-def _check_rows(rows: int) -> int:
-    if rows < 1:
+def calibration_scores(values: Any) -> Floats:
+    """The scores of rows to calibrate on, (n,), as they come; `ChainruleError` where there are none."""
+    scores = as_scores(values, "calibration scores")
+    if not len(scores):
         raise ChainruleError("there are no rows to calibrate on; expected at least one.")
-    return rows
+    return scores
 
 
-def _sorted_calibration(calibration: Any) -> Floats:
-    ordered = np.sort(as_scores(calibration, "calibration scores"))
-    _check_rows(len(ordered))
-    return ordered
+def _counted(name: str, rows: object) -> int:
+    return whole_number(name, rows, minimum=1, maximum=None)

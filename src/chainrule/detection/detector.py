@@ -69,6 +69,10 @@ class Detector:
         columns: ColumnCalibration | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
+        if not isinstance(rule, Rule):
+            raise ChainruleError(
+                f'rule is of type {type(rule).__name__}; expected a Rule, such as Rule("conformal", 0.01).'
+            )
         self.calibration = ordered
         self.rule = rule
         self.columns = columns
@@ -98,7 +102,7 @@ class Detector:
         columns = None
         if column_scores is not None:
             columns = ColumnCalibration.fit(column_scores, column_names, len(checked))
-        return cls(np.sort(checked), rule or Rule(), columns, about)
+        return cls(np.sort(checked), Rule() if rule is None else rule, columns, about)
 
     def with_rule(self, rule: Rule) -> Detector:
         """The same calibration under another rule or level."""
@@ -149,6 +153,8 @@ class Detector:
                     f"there are {len(checked)} scores, but column scores of {len(oddest)} rows; "
                     "expected as many."
                 )
+        if ids is not None and len(ids) != len(checked):
+            raise ChainruleError(f"there are {len(ids)} ids for {len(checked)} scores; expected as many.")
         described = zip(checked, self.p_values(checked), self.alarms(checked), oddest, strict=True)
         return [
             Verdict(
@@ -163,11 +169,15 @@ class Detector:
             for i, (score, p, alarm, columns) in enumerate(described)
         ]
 
-    def save(self, folder: str | PathLike[str]) -> None:
-        """Write `detector.json` and `detector.safetensors` into a folder, both or neither."""
+    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write `detector.json` and `detector.safetensors` into a folder, both or neither.
+
+        Other files there, such as those of the model, stay. Raises `ChainruleError` for a detector that
+        is there already (unless `overwrite`), for notes that are not JSON, and for a full disk.
+        """
         from chainrule.detection.files import write_detector
 
-        write_detector(self, folder)
+        write_detector(self, folder, overwrite=overwrite)
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Detector:

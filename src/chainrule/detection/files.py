@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from chainrule._version import __version__
+from chainrule.arguments import some_path
 from chainrule.detection.columns import ColumnCalibration
 from chainrule.detection.scores import Floats
 from chainrule.detection.thresholds import Rule
@@ -35,9 +36,13 @@ SCORES_NAME = "detector.safetensors"
 FORMAT = 1
 
 
-def write_detector(detector: Detector, folder: str | PathLike[str]) -> None:
-    """Write both files of a detector into a folder, made if need be, replacing earlier ones."""
-    folder = Path(folder)
+def write_detector(detector: Detector, folder: str | PathLike[str], *, overwrite: bool = False) -> None:
+    """Write both files of a detector into a folder, made if need be; earlier ones only with `overwrite`."""
+    folder = some_path("folder", folder)
+    if not overwrite and (folder / CONFIG_NAME).exists():
+        raise ChainruleError(
+            f"{folder} already holds a detector; pass overwrite=True to replace it, or another folder."
+        )
     arrays = {"scores": detector.calibration}
     if detector.columns is not None:
         arrays["column_scores"] = detector.columns.ordered

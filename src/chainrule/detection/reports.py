@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.detection.conformal import check_share
-from chainrule.detection.scores import Booleans, Floats, as_labels, as_scores
+from chainrule.arguments import whole_number
+from chainrule.detection.conformal import checked_share
+from chainrule.detection.scores import Booleans, Floats, as_flags, as_scores, check_generator
 from chainrule.errors import ChainruleError
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "false_alarms_at_recall",
     "reports_table",
 ]
+
+_LABELS = "1 for an anomaly and 0 for a normal row"
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def detection_report(
     anomalies, so its interval is too short where those are few (at 60 anomalies, 83 % instead of 90 %).
     Raises `ChainruleError` unless both kinds are there.
     """
-    check_share(confidence, "confidence")
+    confidence = checked_share("confidence", confidence)
     checked, is_anomaly = _both_kinds(scores, labels)
     bootstrap = (
         _no_intervals()
@@ -127,7 +130,7 @@ def average_precision(scores: Any, labels: Any) -> float:
 
 def false_alarms_at_recall(scores: Any, labels: Any, recall: float = 0.95) -> float:
     """The share of normal rows flagged when at least this share of the anomalies is."""
-    check_share(recall, "recall")
+    recall = checked_share("recall", recall)
     groups = _Groups(*_both_kinds(scores, labels))
     return groups.false_alarms_at(recall, *groups.counts())
 
@@ -138,10 +141,9 @@ def alarm_report(alarms: Any, labels: Any, *, confidence: float = 0.95) -> Alarm
     Each with the exact binomial interval of Clopper and Pearson (1934). Unlike the figures of
     `detection_report` these depend on the threshold, so they say what a user will meet.
     """
-    check_share(confidence, "confidence")
-    raised = np.asarray(alarms)
-    is_anomaly = as_labels(labels, len(raised))
-    raised = as_labels(raised, len(raised))
+    confidence = checked_share("confidence", confidence)
+    raised = as_flags(alarms, None, "alarms", "1 for an alarm and 0 for none")
+    is_anomaly = as_flags(labels, len(raised), "labels", _LABELS)
     caught = int((raised & is_anomaly).sum())
 
     def share(successes: int, trials: int) -> Figure | None:
@@ -215,10 +217,8 @@ def _no_intervals() -> list[_Interval]:
 def _bootstrap(
     scores: Floats, is_anomaly: Booleans, confidence: float, generator: np.random.Generator, resamples: int
 ) -> list[_Interval]:
-    if resamples < 1:
-        raise ChainruleError(
-            f"resamples is {resamples}; expected at least 1, and 1000 for a steady interval."
-        )
+    check_generator(generator)
+    resamples = whole_number("resamples", resamples, minimum=1)
     groups = _Groups(scores, is_anomaly)
     kinds = [np.flatnonzero(groups.is_anomaly), np.flatnonzero(~groups.is_anomaly)]
     drawn = np.empty((resamples, 2))
@@ -274,7 +274,7 @@ def _binomial(successes: int, trials: int, confidence: float) -> Figure:
 
 def _both_kinds(scores: Any, labels: Any) -> tuple[Floats, Booleans]:
     checked = as_scores(scores)
-    is_anomaly = as_labels(labels, len(checked))
+    is_anomaly = as_flags(labels, len(checked), "labels", _LABELS)
     if is_anomaly.all() or not is_anomaly.any():
         there = "no anomalies (1)" if not is_anomaly.any() else "no normal rows (0)"
         raise ChainruleError(f"the {len(checked):,} labels hold {there}; expected rows of both kinds.")

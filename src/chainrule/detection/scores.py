@@ -13,10 +13,21 @@ from numpy.typing import NDArray
 
 from chainrule.errors import ChainruleError
 
-__all__ = ["Booleans", "Floats", "as_column_scores", "as_labels", "as_scores"]
+__all__ = [
+    "Booleans",
+    "Floats",
+    "as_column_scores",
+    "as_flags",
+    "as_p_values",
+    "as_scores",
+    "check_generator",
+]
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
+
+_NATS = "log-likelihoods in nats"
+_P_VALUES = "numbers between 0 and 1, as conformal_p_values returns them"
 
 
 def as_scores(values: Any, name: str = "scores", *, first_row: int = 0) -> Floats:
@@ -25,9 +36,7 @@ def as_scores(values: Any, name: str = "scores", *, first_row: int = 0) -> Float
     Raises `ChainruleError` where they are not one number a row, or where one is NaN; rows are
     counted from `first_row`.
     """
-    scores = _numbers(values, name)
-    if scores.ndim != 1:
-        raise ChainruleError(f"{name} have shape {scores.shape}; expected one number a row, (rows,).")
+    scores = _one_a_row(_numbers(values, name, _NATS), name)
     bad = np.flatnonzero(np.isnan(scores))
     if len(bad):
         raise ChainruleError(
@@ -41,7 +50,7 @@ def as_column_scores(
     values: Any, rows: int | None, names: tuple[str, ...] | None = None, *, first_row: int = 0
 ) -> Floats:
     """Log p of each column of each row as float64, (rows, columns); errors as in `as_scores`."""
-    scores = _numbers(values, "column scores")
+    scores = _numbers(values, "column scores", _NATS)
     expected = ("rows" if rows is None else rows, "columns" if names is None else len(names))
     fits = scores.ndim == 2 and scores.shape[1] > 0
     if not fits or any(e != n for e, n in zip(expected, scores.shape, strict=True) if isinstance(e, int)):
@@ -56,22 +65,53 @@ def as_column_scores(
     return scores
 
 
-def as_labels(values: Any, rows: int) -> Booleans:
-    """Labels as booleans, (rows,): 1 or True is an anomaly, 0 or False a normal row."""
-    labels = _to_numpy(values)
-    if labels.shape != (rows,):
-        raise ChainruleError(f"labels have shape {labels.shape}; expected one for each score, ({rows},).")
-    if labels.dtype != np.bool_ and not np.isin(labels, (0, 1)).all():
-        odd = next(value for value in labels.tolist() if value not in (0, 1))
-        raise ChainruleError(f"labels hold {odd!r}; expected 1 for an anomaly and 0 for a normal row.")
-    return labels.astype(np.bool_)
+def as_p_values(values: Any) -> Floats:
+    """p-values as float64, (rows,); `ChainruleError` unless each lies between 0 and 1."""
+    p = _one_a_row(_numbers(values, "p-values", _P_VALUES), "p-values")
+    bad = np.flatnonzero(~((p >= 0) & (p <= 1)))  # NaN is neither
+    if len(bad):
+        raise ChainruleError(
+            f"p-values: row {int(bad[0])} is {p[bad[0]]:g}{_more(len(bad))}; expected {_P_VALUES}."
+        )
+    return p
 
 
-def _numbers(values: Any, name: str) -> Floats:
+def as_flags(values: Any, rows: int | None, name: str, meaning: str) -> Booleans:
+    """Labels or alarms as booleans, (rows,).
+
+    - rows: how many there must be, None for any number; meaning: what 1 and 0 stand for, said in errors
+    """
+    flags = _to_numpy(values)
+    if flags.ndim != 1:
+        raise ChainruleError(f"{name} have shape {flags.shape}; expected one for each row, (rows,).")
+    if rows is not None and len(flags) != rows:
+        raise ChainruleError(f"{name} have shape {flags.shape}; expected one for each row, ({rows},).")
+    if flags.dtype != np.bool_ and not np.isin(flags, (0, 1)).all():
+        odd = next(value for value in flags.tolist() if value not in (0, 1))
+        raise ChainruleError(f"{name} hold {odd!r}; expected {meaning}.")
+    return flags.astype(np.bool_)
+
+
+def check_generator(generator: Any) -> None:
+    """Raise `ChainruleError` for what draws no numbers, such as a bare seed."""
+    if not callable(getattr(generator, "random", None)):
+        raise ChainruleError(
+            f"generator is of type {type(generator).__name__}; expected a NumPy generator, such as "
+            "numpy.random.default_rng(0)."
+        )
+
+
+def _one_a_row(numbers: Floats, name: str) -> Floats:
+    if numbers.ndim != 1:
+        raise ChainruleError(f"{name} have shape {numbers.shape}; expected one number a row, (rows,).")
+    return numbers
+
+
+def _numbers(values: Any, name: str, expected: str) -> Floats:
     try:
         return _to_numpy(values).astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ChainruleError(f"{name} are not numbers ({error}); expected log-likelihoods in nats.") from None
+        raise ChainruleError(f"{name} are not numbers ({error}); expected {expected}.") from None
 
 
 def _to_numpy(values: Any) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.arguments import whole_number
 from chainrule.detection.detector import Detector, Verdict
 from chainrule.detection.scores import Booleans, Floats, as_column_scores, as_scores
 from chainrule.detection.writers import JudgedRows, ResultFile
@@ -80,6 +81,8 @@ def judge_stream(
 ) -> StreamSummary:
     """Judge every row of `chunks` in turn.
 
+    - chunks: parts of a table, in order; those with a shape (an array, a tensor, a DataFrame) have their
+      rows first, and as many scores are expected
     - score: log p of each row of a chunk, nats, (rows,)
     - out: a .csv, .jsonl or .parquet file with a line a row; it appears when the stream has ended
     - column_scores: log p of each column, (len(places), columns), for these rows of a chunk; asked
@@ -88,11 +91,12 @@ def judge_stream(
     - top: how many of the oddest rows to keep, with the reason
     - on_progress, total_rows: called after each chunk with (rows so far, total_rows)
 
-    Raises `ChainruleError` if a score is NaN (naming the row's number in the whole stream) or the
-    file cannot be written; then no file is left behind.
+    Raises `ChainruleError` if a score is NaN (naming the row's number in the whole stream), if there are
+    too few or too many, or if the file cannot be written; then no file is left behind.
     """
-    if top < 0:
-        raise ChainruleError(f"top is {top}; expected how many of the oddest rows to keep, 0 or more.")
+    _check_stream(chunks, score, detector)
+    top = whole_number("top", top)
+    max_columns = whole_number("max_columns", max_columns, minimum=1)
     if column_scores is not None:
         detector.calibrated_columns()
     judge = _Judge(score, detector, column_scores, ids, top, max_columns)
@@ -135,6 +139,7 @@ class _Judge(Generic[Chunk]):
     def take(self, chunk: Chunk) -> JudgedRows:
         """Judge a chunk."""
         scores = as_scores(self._score(chunk), first_row=self.rows)
+        _check_count(chunk, len(scores), self.rows)
         p_values, alarms = self._detector.p_values(scores), self._detector.alarms(scores)
         names = None if self._ids is None else _as_ids(self._ids(chunk), len(scores))
         entering = self._entering(scores)
@@ -214,6 +219,39 @@ class _Judge(Generic[Chunk]):
                 heapq.heappush(self._heap, entry)
             else:
                 heapq.heappushpop(self._heap, entry)
+
+
+def _check_stream(chunks: object, score: object, detector: object) -> None:
+    shape = getattr(chunks, "shape", None)
+    if shape is not None and len(shape) <= 2:
+        raise ChainruleError(
+            f"chunks is one table of shape {tuple(shape)}; expected its parts, one after the other: put it "
+            "into a list, [table], to judge it in one go."
+        )
+    if isinstance(chunks, str | bytes) or not isinstance(chunks, Iterable):
+        raise ChainruleError(
+            f"chunks is of type {type(chunks).__name__}; expected the parts of a table, such as a list of "
+            "arrays."
+        )
+    if not callable(score):
+        raise ChainruleError(
+            f"score is of type {type(score).__name__}; expected a function that gives the scores of a chunk."
+        )
+    if not isinstance(detector, Detector):
+        raise ChainruleError(
+            f"detector is of type {type(detector).__name__}; expected a Detector, as Detector.fit or "
+            "Detector.load make it."
+        )
+
+
+def _check_count(chunk: object, scores: int, first_row: int) -> None:
+    """Rows that were not scored would shift the number of every row after them."""
+    shape = getattr(chunk, "shape", None)
+    if shape is not None and len(shape) >= 2 and shape[0] != scores:
+        raise ChainruleError(
+            f"score gave {scores} scores for the {shape[0]} rows of the chunk that begins at row "
+            f"{first_row}; expected one for each."
+        )
 
 
 def _as_ids(ids: Sequence[Any], rows: int) -> list[str]:

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.detection.conformal import alarm_rank
-from chainrule.detection.scores import Floats, as_scores
+from chainrule.arguments import real_number
+from chainrule.detection.conformal import alarm_rank, calibration_scores, checked_share
 from chainrule.errors import ChainruleError, unknown_name
 
 __all__ = ["RULES", "Rule", "conformal_threshold", "mean_sd_threshold", "percentile_threshold"]
@@ -31,7 +31,7 @@ def conformal_threshold(scores: Any, level: float) -> float:
     >>> conformal_threshold([-4.0, -1.0, -2.0, -3.0], 0.4)
     -3.0
     """
-    calibration = _some(scores)
+    calibration = calibration_scores(scores)
     rank = alarm_rank(len(calibration), level)
     return float(np.partition(calibration, rank - 1)[rank - 1])
 
@@ -41,9 +41,7 @@ def percentile_threshold(scores: Any, percent: float) -> float:
 
     Next to an infinite neighbour it is the lower of the two, since no line leads there.
     """
-    calibration = np.sort(_some(scores))
-    if not 0 < percent < 100:
-        raise ChainruleError(f"percent is {percent}; expected a number between 0 and 100, such as 5.")
+    percent, calibration = _checked_percent(percent), np.sort(calibration_scores(scores))
     place = percent / 100 * (len(calibration) - 1)
     low, high = calibration[math.floor(place)], calibration[math.ceil(place)]
     if low == high or not (math.isfinite(low) and math.isfinite(high)):
@@ -59,9 +57,7 @@ def mean_sd_threshold(scores: Any, k: float) -> float:
     >>> round(mean_sd_threshold([-85.3, -88.1, -91.2], 3), 4)  # topic 13 of the lecture
     -97.0538
     """
-    calibration = _some(scores)
-    if not (math.isfinite(k) and k > 0):
-        raise ChainruleError(f"k is {k}; expected how many standard deviations below the mean, such as 3.")
+    k, calibration = _checked_factor(k), calibration_scores(scores)
     if len(calibration) < 2:
         raise ChainruleError("mean - k sd needs at least two calibration rows; there is one.")
     infinite = int(np.isinf(calibration).sum())
@@ -81,16 +77,39 @@ RULES: dict[str, Callable[[Any, float], float]] = {
 }
 
 
+def _checked_level(value: object) -> float:
+    return checked_share("level", value)
+
+
+def _checked_percent(value: object) -> float:
+    return real_number("percent", value, above=0.0, below=100.0)
+
+
+def _checked_factor(value: object) -> float:
+    return real_number("k (how many standard deviations below the mean)", value, above=0.0)
+
+
+_NUMBERS: dict[str, Callable[[object], float]] = {
+    "conformal": _checked_level,
+    "percentile": _checked_percent,
+    "mean-sd": _checked_factor,
+}
+
+
 @dataclass(frozen=True)
 class Rule:
-    """A rule and its number: a level (conformal), a percent, or how many standard deviations."""
+    """A rule and its number: a level (conformal), a percent, or how many standard deviations.
+
+    Raises `ChainruleError` for an unknown name, and for a number that the rule cannot have.
+    """
 
     name: str = "conformal"
     value: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.name not in RULES:
+        if not isinstance(self.name, str) or self.name not in RULES:
             raise unknown_name("threshold rule", self.name, RULES)
+        object.__setattr__(self, "value", _NUMBERS[self.name](self.value))
 
     def threshold(self, scores: Any) -> float:
         """The score, in nats, below which a row raises an alarm; errors as the rule's function."""
@@ -102,10 +121,3 @@ class Rule:
             "percentile": f"percentile {self.value:g}",
             "mean-sd": f"mean - {self.value:g} sd",
         }[self.name]
-
-
-def _some(scores: Any) -> Floats:
-    calibration = as_scores(scores, "calibration scores")
-    if not len(calibration):
-        raise ChainruleError("there are no rows to calibrate on; expected at least one.")
-    return calibration

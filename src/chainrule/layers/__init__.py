@@ -15,7 +15,7 @@ from chainrule.layers.conv_stepper import ImageStepper, PixelProduct, PixelRow, 
 from chainrule.layers.gate import gated
 from chainrule.layers.masked import MaskedLinear, Staircase
 from chainrule.layers.masked_conv import MaskedConv2d, ShiftedConv2d, pixel_mask
-from chainrule.layers.masked_stepper import MaskedStepper, SortedLayer
+from chainrule.layers.masked_stepper import MaskedStepper, Schedule, SortedLayer
 from chainrule.layers.pixel_head import HeadStepper, PixelHead
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "PixelRow",
     "RowCache",
     "RowProduct",
+    "Schedule",
     "ShiftedConv2d",
     "SortedLayer",
     "Staircase",

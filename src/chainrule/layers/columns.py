@@ -51,7 +51,10 @@ class Columns:
 
     def numbers_of(self, variables: Sequence[int]) -> Tensor:
         """Indices of all numbers of these variables, one variable after another."""
-        return torch.cat([torch.arange(self.starts[i], self.starts[i + 1]) for i in variables])
+        chosen = torch.tensor(variables)
+        starts, sizes = torch.tensor(self.starts)[chosen], torch.tensor(self.sizes)[chosen]
+        ends = sizes.cumsum(0)
+        return torch.arange(int(ends[-1])) + (starts - ends + sizes).repeat_interleave(sizes)
 
     def pack(self, padded: Tensor) -> Tensor:
         """From `(..., n, width)` to `(..., total)`."""

@@ -7,8 +7,9 @@ from torch import Tensor
 
 __all__ = ["RepeatedProduct"]
 
-#: From this batch on oneDNN's packed product was faster than BLAS, on the CPUs where it was faster at all.
-_WORTH_PACKING = 16
+#: From so many multiply-adds on oneDNN's packed product was faster than BLAS, on the CPUs where it was
+#: faster at all: each of its calls takes about 12 microseconds before it computes anything.
+_WORTH_PACKING = 2**20
 
 
 class RepeatedProduct:
@@ -49,9 +50,11 @@ class RepeatedProduct:
 
 def _packed(weight: Tensor, batch_size: int) -> Tensor | None:
     """The weights in oneDNN's own layout; None where that is of no use or not to be had."""
-    if weight.device.type != "cpu" or weight.dtype != torch.float32 or batch_size < _WORTH_PACKING:
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return None
-    if not weight.numel() or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if batch_size * weight.numel() < _WORTH_PACKING:
+        return None
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     try:
         packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch_size)

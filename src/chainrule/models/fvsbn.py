@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class FVSBN(AutoregressiveModel):
     """
 
     #: Variables that `_sample_incremental` settles together; the best of 28..196 when measured.
-    block_size = 56
+    block_size = 72
 
     _cells: Tensor
 
@@ -72,7 +73,7 @@ class FVSBN(AutoregressiveModel):
         """
         written, read = self.outputs.total, self.inputs.total
         flat = torch.zeros(written * read, dtype=self.weight.dtype, device=self.weight.device)
-        return flat.index_copy(0, self._cells, self.weight).view(written, read)
+        return flat.index_copy_(0, self._cells, self.weight).view(written, read)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Parameters of all conditionals, `(batch, *event_shape, num_params)`."""
@@ -111,24 +112,24 @@ class FVSBN(AutoregressiveModel):
         """
         if self.conditional.support() is None:
             return super()._sample_incremental(noise, context, temperature, with_log_prob)
-        matrix, offset = self.matrix(), self._offset(context)
+        matrix, offset = self.matrix(), self._offset(context).expand(len(noise), -1)
         reads, writes = self.sequence_inputs.starts, self.sequence_outputs.starts
-        inputs = noise.new_zeros(len(noise), self.inputs.total)
-        sequence = torch.zeros_like(noise[..., 0])
+        inputs = noise.new_empty(len(noise), self.inputs.total)
+        sequence = torch.empty_like(noise[..., 0])
         for first in range(0, self.num_variables, self.block_size):
             last = min(first + self.block_size, self.num_variables)
             read, written = slice(reads[first], reads[last]), slice(writes[first], writes[last])
-            known = offset[..., written] + inputs[:, : read.start] @ matrix[written, : read.start].T
-            known = known.expand(len(noise), -1)
-            within = matrix[written, read].T
-            uniform = noise[:, first:last].contiguous()
-            values = sequence[:, first:last]
+            rows = matrix[written]
+            known = torch.addmm(offset[:, written], inputs[:, : read.start], rows[:, : read.start].T)
+            within = rows[:, read].T
+            family = self.conditional_over(first, last)
+            shape = (len(noise), last - first, self.outputs.width)
+            draw = partial(family.sample, uniform=noise[:, first:last].contiguous(), temperature=temperature)
+            values = draw(known.view(shape))
             while True:
-                encoded = self.encode_sequence(values, first)
-                params = torch.addmm(known, encoded, within)
-                params = params.view(len(noise), last - first, self.outputs.width)
-                updated = self.conditional.sample(params, uniform, temperature)
-                if self.conditional.same(updated, values):
+                encoded = family.encode_packed(values)
+                updated = draw(torch.addmm(known, encoded, within).view(shape))
+                if family.same(updated, values):
                     break
                 values = updated
             sequence[:, first:last], inputs[:, read] = values, encoded

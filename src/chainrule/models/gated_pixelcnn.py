@@ -63,6 +63,7 @@ class GatedPixelCNN(RasterImageModel):
     """
 
     default_learning_rate = 1e-3
+    any_size = True
 
     layers: list[_GatedLayer]  # in fact an nn.ModuleList
 

@@ -28,6 +28,7 @@ from chainrule.layers import (
     Connectivity,
     MaskedLinear,
     MaskedStepper,
+    Schedule,
     SortedLayer,
     Staircase,
     balanced_degrees,
@@ -124,7 +125,9 @@ class MADE(AutoregressiveModel):
         return params.view(len(x), *self.event_shape, self.outputs.width)
 
     def _log_prob_per_variable(self, x: Tensor, context: Tensor | None) -> Tensor:
-        return self.conditional.log_prob_packed(self._packed_params(x, context).to(x.dtype), x)
+        # One below the other, as x lies: what comes out of a staircase stands in columns.
+        params = self._packed_params(x, context).to(x.dtype).contiguous()
+        return self.conditional.log_prob_packed(params, x)
 
     def _packed_params(self, x: Tensor, context: Tensor | None) -> Tensor:
         """The parameters of all variables end to end, `(batch, outputs.total)`."""
@@ -174,10 +177,7 @@ class MADE(AutoregressiveModel):
             if index == 0 and self.context_to_hidden is not None:
                 start = start + self.context_to_hidden(context)
             weight = self._weight_for_steps(layer, self.get_buffer(f"_mask{index}"))
-            degrees = self.get_buffer(f"_degrees{index}")
-            sorted_layers.append(
-                SortedLayer(_pick(weight, units, below), _pick(start, None, units), _pick(degrees, units))
-            )
+            sorted_layers.append(SortedLayer(_pick(weight, units, below), _pick(start, None, units)))
             below = units
         outputs = self._numbers_in_order(self.outputs)
         weight = self._weight_for_steps(self.output, self._output_mask)
@@ -189,8 +189,7 @@ class MADE(AutoregressiveModel):
             direct = self._weight_for_steps(self.input_to_output, self._direct_mask)
             direct = _pick(direct, outputs, inputs)
         return MaskedStepper(
-            self.sequence_inputs,
-            self.sequence_outputs,
+            self._schedule(),
             sorted_layers,
             _pick(weight, outputs, below if self.hidden else None),
             _pick(start, None, outputs),
@@ -214,14 +213,11 @@ class MADE(AutoregressiveModel):
         if self.conditional.support() is None:
             return super()._sample_incremental(noise, context, temperature, with_log_prob)
         state = self.init_state(len(noise), context)
-
-        def draw(params: Tensor, first: int, last: int) -> Tensor:
-            conditional = self.conditional_over(first, last)
-            return conditional.sample(params, noise[:, first:last], temperature)
-
-        while state.position < self.num_variables:
-            state.settle_block(draw, self.conditional.same)
-        return self.from_sequence(state.values), None
+        values = []
+        for block in state.schedule.blocks:
+            family = self.conditional_over(block.first, block.last)
+            values.append(state.settle(block, family, noise[:, block.first : block.last], temperature))
+        return self.from_sequence(torch.cat(values, dim=1)), None
 
     def _numbers_in_order(self, columns: Columns) -> Tensor | None:
         """The flat numbers of the variables in the ordering; None if they already stand so."""
@@ -235,6 +231,15 @@ class MADE(AutoregressiveModel):
         if bool((degrees[1:] >= degrees[:-1]).all()):
             return None
         return torch.argsort(degrees, stable=True)
+
+    def _schedule(self) -> Schedule:
+        """What steps need to know of the mask in use: worked out when first asked for, then kept."""
+        weight = self.output.weight
+        key = weight.dtype, weight.device
+        if key not in self._schedules:
+            degrees = [self.get_buffer(f"_degrees{index}").sort()[0] for index in range(len(self.hidden))]
+            self._schedules[key] = Schedule(self.sequence_inputs, self.sequence_outputs, degrees, weight)
+        return self._schedules[key]
 
     def _weight_for_steps(self, layer: MaskedLinear, mask: Tensor) -> Tensor:
         # Numbers mask by leading slices alone; only the sets of a DAG need the mask itself.
@@ -281,6 +286,7 @@ class MADE(AutoregressiveModel):
             self.register_buffer(name, open_weights.to(weight.device, weight.dtype), persistent=False)
         layers = [*(masks[f"_mask{index}"] for index in range(len(self.hidden))), masks["_output_mask"]]
         self._staircases = [Staircase.of(mask) for mask in layers]
+        self._schedules: dict[tuple[torch.dtype, torch.device], Schedule] = {}
         for index, degrees in enumerate(connectivity.degrees):
             self.register_buffer(f"_degrees{index}", degrees.to(weight.device), persistent=False)
 

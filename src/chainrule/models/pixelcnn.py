@@ -13,7 +13,6 @@ ordering: of the 2 L (L + 1) within reach of L layers it sees all but L (L - 1) 
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple, Self
@@ -24,16 +23,9 @@ from torch.nn.functional import dropout
 
 from chainrule.arguments import layer_sizes, real_number, whole_number
 from chainrule.conditionals import Conditional
-from chainrule.layers.conv_stepper import (
-    ImageStepper,
-    PixelProduct,
-    PixelRow,
-    RowCache,
-    RowProduct,
-    pixel_weights,
-    row_weights,
-)
+from chainrule.layers.conv_stepper import ImageStepper, PixelProduct, PixelRow, RowCache, pixel_weights
 from chainrule.layers.masked_conv import MaskedConv2d, colour_bounds, odd_size
+from chainrule.layers.masked_row import MaskedRow
 from chainrule.layers.pixel_head import HeadStepper, PixelHead
 from chainrule.models.raster_images import RasterImageModel
 from chainrule.orderings import Ordering
@@ -60,6 +52,7 @@ class PixelCNN(RasterImageModel):
     """
 
     default_learning_rate = 1e-3
+    any_size = True
 
     blocks: list[_ResidualBlock]  # in fact an nn.ModuleList
 
@@ -152,50 +145,6 @@ def _shifted(z: Tensor, to_features: nn.Linear | None, context: Tensor | None) -
 # -------------------------------------------------------------------------------- step by step
 
 
-class _MaskedRow:
-    """A masked convolution walked over a row: the rows above at once, the rest pixel by pixel."""
-
-    def __init__(
-        self,
-        layer: MaskedConv2d,
-        stepper: ImageStepper,
-        to_features: nn.Linear | None,
-        context: Tensor | None,
-    ) -> None:
-        pixels = stepper.width * stepper.batch_size
-        self.above = RowProduct(row_weights(layer), -layer.columns[0], layer.bias, pixels)
-        self.along = PixelProduct(pixel_weights(layer), stepper.batch_size)
-        bounds = colour_bounds(layer.out_features, layer.channels)
-        self.sizes = [b - a for a, b in itertools.pairwise(bounds)]
-        self.shift = None if to_features is None else to_features(context)
-        self._start_with(stepper.like.new_zeros(stepper.width, stepper.batch_size, layer.out_features))
-
-    def begin_row(self, window: Tensor) -> None:
-        """What the rows above, in `window`, add to each pixel of this row."""
-        row = self.above(window)
-        self._start_with(row if self.shift is None else row + self.shift)
-
-    def pixel(self, taps: Tensor, column: int, colour: int, out: Tensor) -> None:
-        """Write the features of one colour of one pixel into `out`."""
-        self.along.add_to(self.start[colour][column], taps, colour, out)
-
-    def select(self, rows: Tensor) -> _MaskedRow:
-        """The same for these rows of the batch."""
-        chosen = copy.copy(self)
-        chosen.shift = None if self.shift is None else self.shift[rows]
-        chosen._start_with(self.start_row[:, rows])
-        return chosen
-
-    def tensors(self) -> list[Tensor]:
-        """What is kept from pixel to pixel."""
-        return [self.start_row]
-
-    def _start_with(self, start_row: Tensor) -> None:
-        """Set what the rows above add to each pixel of this one, `(columns, batch, out)`."""
-        self.start_row = start_row
-        self.start = [of_colour.unbind(0) for of_colour in torch.split(start_row, self.sizes, dim=2)]
-
-
 class _Views(NamedTuple):
     """Where a block reads and writes for one colour of one pixel."""
 
@@ -219,7 +168,7 @@ class _BlockStepper:
         self.narrow = PixelProduct(pixel_weights(block.narrow), size)
         assert block.narrow.bias is not None
         self.narrow_bias = block.narrow.bias
-        self.conv = _MaskedRow(block.conv, stepper, block.context_to_conv, context)
+        self.conv = MaskedRow(block.conv, stepper, block.context_to_conv, context)
         self.widen = PixelProduct(pixel_weights(block.widen), size)
         self.rows = RowCache(reach, like, width, size, features)
         self.row = PixelRow(like, width, size, features, reach)
@@ -280,7 +229,7 @@ class _PixelCNNStepper(ImageStepper):
         super().__init__(
             model.channels, model.grid, batch_size, like, model._as_read, model.read_size, first.size // 2
         )
-        self.first = _MaskedRow(first, self, model.context_to_first, context)
+        self.first = MaskedRow(first, self, model.context_to_first, context)
         self.blocks = [_BlockStepper(block, self, context) for block in model.blocks]
         self.head = HeadStepper(model.pixel_head, batch_size, like)
         self.u = [like.new_empty(batch_size, size) for size in self.first.sizes]

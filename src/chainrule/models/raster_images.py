@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
 from chainrule.conditionals import Categorical, Conditional
 from chainrule.errors import ChainruleError
+from chainrule.inputs import checked_event_shape
+from chainrule.layers import Columns
 from chainrule.layers.masked_conv import ShiftedConv2d
 from chainrule.model import AutoregressiveModel
 from chainrule.orderings import Ordering, resolve_ordering
@@ -32,6 +36,9 @@ class RasterImageModel(AutoregressiveModel):
     Networks see `(batch, C I, rows, columns)`, where I numbers are read for each variable.
     """
 
+    #: Whether the network treats all places of an image alike, so that it can be run over any size.
+    any_size: ClassVar[bool] = False
+
     def __init__(
         self,
         event_shape: Sequence[int],
@@ -51,10 +58,8 @@ class RasterImageModel(AutoregressiveModel):
                 f"{type(self).__name__} treats all pixels alike, so every variable needs the same family."
             )
         self.one_hot = bool(one_hot)
-        *colours, height, width = self.event_shape
-        self.channels = colours[0] if colours else 1
-        #: Height and width of the image as the network sees it.
-        self.grid = (width, height) if self._scan() == "column" else (height, width)
+        self.channels = self.event_shape[0] if len(self.event_shape) == 3 else 1
+        self.grid = self._grid()
         self._intensities = isinstance(self.conditional, Categorical) and not self.one_hot
         #: Numbers that are read for a variable.
         self.read_size = 1 if self._intensities else self.inputs.width
@@ -66,6 +71,35 @@ class RasterImageModel(AutoregressiveModel):
         convolutions = sum(m.multiply_adds for m in self.modules() if isinstance(m, ShiftedConv2d))
         of_context = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Linear))
         return rows * columns * convolutions + of_context
+
+    def with_size(self, event_shape: Sequence[int]) -> Self:
+        """The same network for images of another height and width; shares every parameter.
+
+        Far from the edges the network may see further than the images it was trained on were wide: what it
+        makes of that is not what it learned. Raises `ChainruleError` where the network is bound to its size,
+        and for another number of channels.
+        """
+        shape = checked_event_shape(event_shape)
+        if not self.any_size:
+            raise ChainruleError(
+                f"{type(self).__name__} is bound to images of shape {self.event_shape}; "
+                "PixelCNN and GatedPixelCNN can be run over any size."
+            )
+        if len(shape) != len(self.event_shape) or shape[:-2] != self.event_shape[:-2]:
+            expected = str((*self.event_shape[:-2], "H", "W")).replace("'", "")
+            raise ChainruleError(f"the size must be {expected}, with the channels of the model, not {shape}.")
+        view = self._shared_copy()
+        view.event_shape, view.num_variables = shape, math.prod(shape)
+        view.inputs = Columns(view.conditional.input_sizes(view.num_variables))
+        view.outputs = Columns(view.conditional.param_sizes(view.num_variables))
+        view._set_ordering(resolve_ordering(self._scan(), shape))
+        view.grid = view._grid()
+        return view
+
+    def _grid(self) -> tuple[int, int]:
+        """Height and width of the image as the network sees it."""
+        height, width = self.event_shape[-2:]
+        return (width, height) if self._scan() == "column" else (height, width)
 
     def _scan(self) -> str:
         for name in _SCANS:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chainrule.errors import ChainruleError
 from chainrule.report.files import INK, PAPER, write_file
 
-__all__ = ["as_images", "most_images", "save_grid"]
+__all__ = ["as_images", "most_images", "picture_of", "save_grid"]
 
 _CELL = 56  # pixels that an image should be wide and high, at least
 _MOST_PIXELS = 60_000_000  # of one picture: beyond that, viewers refuse it or need gigabytes
@@ -41,26 +41,30 @@ def save_grid(
     Raises `ChainruleError` for other shapes or values, for more than `most_images`, and for a file that is
     there already.
     """
-    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     pixels = as_images(images)
-    height, width = pixels.shape[1:3]
-    if len(pixels) > most_images(height, width):
-        raise ChainruleError(
-            f"{len(pixels):,} images are too many for one picture: at most {most_images(height, width):,} of "
-            f"{height} x {width}."
-        )
-    scale = _scale(height, width)
-    picture = Image.fromarray(_mosaic(pixels, columns or math.ceil(math.sqrt(len(pixels))), scale))
-    if caption:
-        picture = _with_caption(picture, caption)
+    picture = picture_of(pixels, columns or math.ceil(math.sqrt(len(pixels))), caption)
     info = PngInfo()
     for key, value in (metadata or {}).items():
         info.add_text(key, value)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", pnginfo=info, optimize=True)
     return write_file(path, buffer.getvalue(), overwrite=overwrite)
+
+
+def picture_of(pixels: NDArray[np.uint8], columns: int, caption: str = "") -> Any:
+    """Images `(N, H, W, 3)` side by side as one `PIL.Image`; `ChainruleError` for more than `most_images`."""
+    from PIL import Image
+
+    height, width = pixels.shape[1:3]
+    if len(pixels) > most_images(height, width):
+        raise ChainruleError(
+            f"{len(pixels):,} images are too many for one picture: at most {most_images(height, width):,} of "
+            f"{height} x {width}."
+        )
+    picture = Image.fromarray(_mosaic(pixels, columns, _scale(height, width)))
+    return _with_caption(picture, caption) if caption else picture
 
 
 def most_images(height: int, width: int) -> int:
@@ -70,6 +74,7 @@ def most_images(height: int, width: int) -> int:
 
 
 def _scale(height: int, width: int) -> int:
+    """How many times images of this size are enlarged, to be legible."""
     return max(1, math.ceil(_CELL / max(height, width)))
 
 
@@ -90,6 +95,7 @@ def as_images(images: Any) -> NDArray[np.uint8]:
 
 
 def _mosaic(pixels: NDArray[np.uint8], columns: int, scale: int) -> NDArray[np.uint8]:
+    """Images `(N, H, W, 3)` side by side, enlarged, with lines between them."""
     columns = min(columns, len(pixels))
     rows = math.ceil(len(pixels) / columns)
     big = pixels.repeat(scale, axis=1).repeat(scale, axis=2)

@@ -17,6 +17,7 @@ from chainrule.sampling.filling import (
     warning_of,
 )
 from chainrule.sampling.fixed_point import fixed_point
+from chainrule.sampling.guided import Guide, GuidedDraws, draw_guided
 from chainrule.sampling.particles import pick_by_weight
 
 __all__ = [
@@ -24,8 +25,11 @@ __all__ = [
     "FillInfo",
     "FillMethod",
     "FillOptions",
+    "Guide",
+    "GuidedDraws",
     "RowNoise",
     "ancestral",
+    "draw_guided",
     "draw_noise",
     "fill_holes",
     "fixed_point",

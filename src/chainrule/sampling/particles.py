@@ -19,7 +19,7 @@ from torch import Tensor
 
 from chainrule.sampling.protocol import Fillable
 
-__all__ = ["Cloud", "effective_size", "pick_by_weight", "run_particles", "systematic_ancestors"]
+__all__ = ["Cloud", "Walk", "effective_size", "pick_by_weight", "run_particles", "systematic_ancestors"]
 
 #: Resample when the effective number of particles falls below this share of them.
 _RESAMPLE_BELOW = 0.5
@@ -67,7 +67,7 @@ def run_particles(
     - `present`: that unknown variables are not missing is known, and part of the evidence.
     - `stop`: weigh and draw only the first so many variables; all by default.
     """
-    walk = _Walk(model, evidence, holes, context, noise.shape[1])
+    walk = Walk(model, evidence, holes, context, noise.shape[1])
     known, unknown = (~holes).any(0).tolist(), holes.any(0).tolist()
     for t in range(walk.num_variables if stop is None else stop):
         if unknown[t]:
@@ -87,7 +87,7 @@ def run_particles(
     return walk.cloud()
 
 
-class _Walk:
+class Walk:
     """Particles on their way: values, weights, and the model's state, a batch of rows x particles.
 
     Until the first hole of any row all particles of a row are the same, so one stands for all.
@@ -157,6 +157,12 @@ class _Walk:
         self.log_weight = torch.where(due[:, None], 0.0, self.log_weight)
         self._take((rows * self.particles + ancestors).flatten(), steps=t + 1)
 
+    def mean(self, first: int, last: int) -> Tensor:
+        """Weighted means of variables first..last - 1 of each row, `(rows, last - first)`."""
+        weight = _shares(self.log_weight).to(self.values.dtype)
+        values = self.values[:, first:last].view(len(weight), self.particles, -1)
+        return (weight[:, None] @ values)[:, 0]
+
     def cloud(self) -> Cloud:
         """What the walk has come to."""
         rows = len(self.holes)
@@ -202,12 +208,15 @@ def effective_size(log_weight: Tensor) -> Tensor:
 
 def pick_by_weight(log_weight: Tensor, uniform: Tensor) -> Tensor:
     """Indices of particles at these places of the cumulative weights; evenly if all weights are 0."""
-    weight = torch.softmax(log_weight, dim=1)
-    weight = torch.where(weight.isnan(), 1.0, weight)
-    cumulative = weight.cumsum(1)
+    cumulative = _shares(log_weight).cumsum(1)
     cumulative = cumulative / cumulative[:, -1:]
     index = torch.searchsorted(cumulative, uniform.double().contiguous(), right=True)
     return index.clamp_max(log_weight.shape[1] - 1)
+
+
+def _shares(log_weight: Tensor) -> Tensor:
+    """The weights of each row, adding up to 1; even ones if all are 0."""
+    return torch.softmax(log_weight, dim=1).nan_to_num(nan=1 / log_weight.shape[1])
 
 
 def _log_mean_exp(log_weight: Tensor) -> Tensor:

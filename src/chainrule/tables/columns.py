@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, model_validator
 
-from chainrule.errors import ChainruleError
 from chainrule.tables.transforms import Array, Constant, Density, Transform
-from chainrule.tables.values import as_labels, as_numbers, refuse_first
+from chainrule.tables.values import as_labels, as_numbers, refuse_first, spell_missing
+from chainrule.tables.writing import typed_cells
 
 if TYPE_CHECKING:
     from pandas import Series
@@ -45,6 +45,10 @@ class _Column(BaseModel):
         """The map of a column that has a density; None where it has probabilities."""
         return None
 
+    def like_seen(self, x: Array, *, in_range: bool) -> Array:
+        """x as it could have been seen; what was drawn of states is so already."""
+        return x
+
     @property
     def step(self) -> float | None:
         """The width in x over which `jitter` may spread equal values; None where z is a state."""
@@ -56,7 +60,8 @@ class NumericColumn(_Column):
 
     - `low`, `high`: the range seen; values outside are on the straight tails of `transform`, so their
       density is low and falls with the distance;
-    - `resolution`: the smallest step between two values that were seen.
+    - `resolution`: the smallest step between two values that were seen;
+    - `decimals`: how many the values have at most, where they were rounded; None where they were not.
 
     With `transform` of kind `constant` there are two states instead: the value, and any other.
     """
@@ -66,6 +71,7 @@ class NumericColumn(_Column):
     low: FiniteFloat
     high: FiniteFloat
     resolution: Annotated[float, Field(ge=0)] = 0.0
+    decimals: Annotated[int, Field(ge=0, le=15)] | None = None
 
     @property
     def levels(self) -> int | None:
@@ -96,6 +102,12 @@ class NumericColumn(_Column):
         """x of z."""
         return self.transform.inverse(z)
 
+    def like_seen(self, x: Array, *, in_range: bool) -> Array:
+        """x rounded as the values seen were, and within their range if `in_range`."""
+        if in_range:
+            x = np.clip(x, self.low, self.high)
+        return x if self.decimals is None else np.asarray(np.round(x, self.decimals))
+
     @property
     def density(self) -> Density | None:
         """The map of a column that has a density; None where it is constant."""
@@ -103,7 +115,7 @@ class NumericColumn(_Column):
 
     def write(self, x: Array) -> Any:
         """Cells of x, in the column's dtype."""
-        return _typed(x, self.dtype)
+        return typed_cells(x, self.dtype)
 
 
 class IntegerColumn(_Column):
@@ -188,7 +200,7 @@ class IntegerColumn(_Column):
 
     def write(self, x: Array) -> Any:
         """Cells of x, in the column's dtype."""
-        return _typed(x, self.dtype)
+        return typed_cells(x, self.dtype)
 
 
 class CategoricalColumn(_Column):
@@ -249,19 +261,35 @@ class CategoricalColumn(_Column):
             if number is not None and spellings[number] == 1
         }
 
+    @cached_property
+    def _codes_by_truth(self) -> dict[float, int]:
+        """The two categories, where one is a word for false and the other one for true; else none."""
+        truths = [_TRUTH.get(category.strip().lower(), -1.0) for category in self.categories]
+        found = {truth: code for code, truth in enumerate(truths)}
+        return found if len(self.categories) == 2 and set(found) == {0.0, 1.0} else {}
+
     def _state(self, label: str, by_number: bool) -> int:
         code = self._codes.get(label)
         if code is None and by_number:
             number = _spelled_number(label)
             code = None if number is None else self._codes_by_number.get(number)
+        if code is None and self._codes_by_truth:
+            code = self._codes_by_truth.get(_TRUTH.get(label.strip().lower(), -1.0))
         return self.levels - 1 if code is None else code
 
     def read(self, series: Series) -> Array:
-        """The state of each cell; a number matches the one category that spells it, as 7 does "007"."""
+        """The state of each cell.
+
+        A number matches the one category that spells it, as 7 does "007". Where the categories are a yes
+        and a no, other words for these match too, and bools. A text such as "NA" is missing among numbers
+        and a label among texts.
+        """
         codes, labels, _ = as_labels(series, self.name)
         # Where the cells or the categories are numbers, 007 and 7.0 are one; as texts they are two.
         by_number = self.labels in ("number", "integer") or series.dtype.kind in "iuf"
         states = np.array([*(self._state(label, by_number) for label in labels), np.nan])
+        if self.labels != "text":
+            states[:-1][spell_missing(labels)] = np.nan
         return np.asarray(states[codes])  # code -1, missing, is the last one
 
     def to_model(self, x: Array) -> Array:
@@ -289,11 +317,11 @@ class CategoricalColumn(_Column):
         cells[hole] = None
         if self.labels != "text" and bool((states[~hole] == self.levels - 1).any()):
             return pd.Series(cells, dtype=object)
-        return _typed(cells, self.dtype, hole)
+        return typed_cells(cells, self.dtype, hole)
 
 
 class BooleanColumn(_Column):
-    """True or false: bools, 0 and 1, or the words."""
+    """True or false: bools, 0 and 1, or the words true, false, yes, no, t, f, y and n."""
 
     kind: Literal["boolean"] = "boolean"
 
@@ -311,8 +339,9 @@ class BooleanColumn(_Column):
         """0 for false, 1 for true; `ChainruleError` for anything else."""
         codes, labels, _ = as_labels(series, self.name)
         states = np.array([*(_TRUTH.get(label.strip().lower(), -1.0) for label in labels), np.nan])
+        states[:-1][spell_missing(labels)] = np.nan
         x: Array = states[codes]
-        refuse_first(x < 0, series, self.name, "expected true or false (or 1 or 0)")
+        refuse_first(x < 0, series, self.name, "expected true or false (or yes or no, 1 or 0)")
         return x
 
     def to_model(self, x: Array) -> Array:
@@ -328,7 +357,7 @@ class BooleanColumn(_Column):
         hole = np.isnan(x)
         cells = np.empty(len(x), dtype=object)
         cells[:] = [None if missing else value for missing, value in zip(hole, x == 1, strict=True)]
-        return _typed(cells, self.dtype, hole)
+        return typed_cells(cells, self.dtype, hole)
 
 
 def _spelled_number(text: str) -> float | None:
@@ -340,42 +369,11 @@ def _spelled_number(text: str) -> float | None:
     return number if abs(number) < 2**53 and "_" not in text else None
 
 
-_TRUTH = {"false": 0.0, "true": 1.0, "0": 0.0, "1": 1.0}
+_TRUTH = {
+    **dict.fromkeys(("false", "f", "no", "n", "0"), 0.0),
+    **dict.fromkeys(("true", "t", "yes", "y", "1"), 1.0),
+}
 
 Column = Annotated[
     NumericColumn | IntegerColumn | CategoricalColumn | BooleanColumn, Field(discriminator="kind")
 ]
-
-
-def _typed(cells: Any, dtype: str, hole: Any = None) -> Any:
-    """The cells as a Series of the dtype; where holes do not fit into it, of its nullable relative."""
-    import pandas as pd
-
-    hole = np.isnan(cells) if hole is None else hole
-    nullable = {"bool": "boolean", **{f"{u}int{n}": f"{u.upper()}Int{n}" for u in ("", "u") for n in _BITS}}
-    if hole.any():
-        dtype = nullable.get(dtype, dtype)
-    try:
-        wanted = pd.api.types.pandas_dtype(dtype)
-        if pd.api.types.is_integer_dtype(wanted):
-            return _integers(cells, hole, wanted)
-        return pd.Series(cells).astype(wanted)
-    except (TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise ChainruleError(f"values cannot be written as {dtype} ({reason}); edit the dtype") from None
-
-
-_BITS = (8, 16, 32, 64)
-
-
-def _integers(cells: Any, hole: Any, dtype: Any) -> Any:
-    """Whole floats as integers; those that float64 rounded over the type's range become its ends."""
-    import pandas as pd
-
-    limits = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
-    floats = np.where(hole, 0, cells)
-    whole = np.where(floats > 0, limits.max, limits.min).astype(limits.dtype)
-    inside = (floats > limits.min) & (floats < float(limits.max))
-    whole[inside] = floats[inside].astype(limits.dtype)
-    out = pd.Series(whole).astype(dtype)
-    return out.mask(hole) if hole.any() else out

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
-from chainrule.conditionals import Conditional, Missing, Mixed, resolve_conditional
+from chainrule.conditionals import CONDITIONALS, Conditional, Missing, Mixed, resolve_conditional
 from chainrule.errors import ChainruleError, unknown_name
 from chainrule.tables.columns import BooleanColumn, Column, IntegerColumn
 
-__all__ = ["FEW_LEVELS", "Family", "mixed_conditional", "modelled_as"]
+__all__ = ["DENSITIES", "FEW_LEVELS", "Family", "mixed_conditional", "modelled_as"]
 
 Family = str | Mapping[str, object] | Conditional
 
 #: Ordinal columns of at most so many states get a free probability for each of them.
 FEW_LEVELS = 20
+
+#: The families of real numbers.
+DENSITIES = ("gaussian", "gaussian_mixture", "logistic_mixture", "student_t")
 
 
 def mixed_conditional(
@@ -31,12 +34,36 @@ def mixed_conditional(
     for name in own:
         if name not in names:
             raise unknown_name("column", name, names)
-    density = _with_components(numeric, components)
+    density = _with_components(_checked_density(numeric), components)
     mixed = []
     for column in columns:
-        family = own.get(str(column.name)) or _family(column, density, components, few_levels)
-        mixed.append(_for_column(column, resolve_conditional(family)))
+        name = str(column.name)
+        family = own[name] if name in own else _family(column, density, components, few_levels)
+        mixed.append(_for_column(column, resolve_conditional(_checked_family(name, family))))
     return Mixed(columns=mixed)
+
+
+def _checked_family(what: str, family: Any) -> Family:
+    """What could be a family; `ChainruleError` for anything else."""
+    if isinstance(family, Mapping) and isinstance(family.get("name"), str):
+        return cast(Family, family)
+    if isinstance(family, str | Conditional):
+        return family
+    raise ChainruleError(
+        f"{what}={' '.join(repr(family).split())[:60]} is no family; expected a name, such as "
+        "'gaussian_mixture', or {'name': ..., setting: value}"
+    )
+
+
+def _checked_density(numeric: Any) -> Family:
+    family = _checked_family("numeric", numeric)
+    name = family if isinstance(family, str) else None if isinstance(family, Conditional) else family["name"]
+    if name in CONDITIONALS and name not in DENSITIES:
+        raise ChainruleError(
+            f"numeric={name!r} is no density, which columns of real numbers need; "
+            f"expected {', '.join(DENSITIES)}"
+        )
+    return family
 
 
 def modelled_as(column: Column) -> str:

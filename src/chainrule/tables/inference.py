@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from chainrule.arguments import whole_number
 from chainrule.errors import ChainruleError, unknown_name
-from chainrule.tables.columns import (
-    OTHER,
-    BooleanColumn,
-    CategoricalColumn,
-    Column,
-    IntegerColumn,
-    NumericColumn,
-)
+from chainrule.tables.columns import OTHER, BooleanColumn, CategoricalColumn, Column
+from chainrule.tables.inference_options import KINDS, Kind, Options
+from chainrule.tables.number_columns import are_whole, column_of_numbers, refuse_extremes
 from chainrule.tables.schema import TableSchema
-from chainrule.tables.text_columns import Finding, look_at_text
-from chainrule.tables.transforms import Array, Constant, Quantile, Standard
-from chainrule.tables.values import as_label, as_labels, as_numbers, looks_like_time, shown
+from chainrule.tables.text_columns import Finding, about_formatted, formatted_number, look_at_text
+from chainrule.tables.values import (
+    MISSING_WORDS,
+    as_labels,
+    as_numbers,
+    looks_like_time,
+    shown,
+    spell_missing,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 __all__ = ["KINDS", "infer_schema"]
 
-Kind = Literal["numeric", "integer", "categorical", "boolean"]
-KINDS = ("numeric", "integer", "categorical", "boolean")
-
-_TRANSFORMS: dict[str, type[Quantile] | type[Standard]] = {"quantile": Quantile, "standard": Standard}
-_MISSING = ("auto", "always")
-
 _FEW_ROWS = 20
-_FEW_CODES = 20
-_EXACT = 2.0**53  # whole numbers beyond this are not all float64
-_TOO_LARGE, _TOO_SMALL = 1e100, 1e-88
-
-
-@dataclass
-class _Options:
-    numeric_transform: str
-    max_categories: int
-    max_levels: int
-    grids: bool
-    missing: str
-    notices: list[str] = field(default_factory=list)
+_TRANSFORMS = ("quantile", "standard")
+_MISSING = ("auto", "always")
 
 
 def infer_schema(
@@ -74,7 +57,10 @@ def infer_schema(
     - `drop`: columns to leave out.
 
     What it decides: bools and the words true / false are boolean; text that spells numbers is numbers;
-    other text is categorical, but dates, free text and identifiers are an error that says what to do.
+    other text is categorical, but dates, free text and identifiers are an error that says what to do, as
+    are many numbers spelled like "$496.00" (few of them are categories, with a notice). Empty cells, None
+    and NaN are holes; the texts NA, null and the like are holes among numbers and truth values, and
+    categories like any other, with a notice, among text.
     Whole numbers are integer, also where they are stored as floats (as columns with holes are); codes of
     few, far apart values (200, 404, 500) are categorical. A constant column is kept with two states, its
     value and anything else, so that it costs nothing until a row differs. A column without any value is
@@ -84,8 +70,7 @@ def infer_schema(
     """
     options = _checked_options(numeric_transform, max_categories, max_levels, grids, missing)
     names = _checked_names(frame)
-    kinds = dict(kinds or {})
-    _check_kinds(kinds, names)
+    kinds, drop = _checked_kinds(kinds, names), _checked_drop(drop)
     for name in drop:
         if str(name) not in names:
             raise unknown_name("column", name, names)
@@ -110,15 +95,13 @@ def infer_schema(
 # ---------------------------------------------------------------- arguments
 
 
-def _checked_options(transform: str, categories: int, levels: int, grids: bool, missing: str) -> _Options:
+def _checked_options(transform: str, categories: int, levels: int, grids: bool, missing: str) -> Options:
     if transform not in _TRANSFORMS:
         raise unknown_name("numeric_transform", transform, _TRANSFORMS)
     if missing not in _MISSING:
         raise unknown_name("missing", missing, _MISSING)
     categories = whole_number("max_categories", categories, minimum=1, maximum=100_000)
-    return _Options(
-        transform, categories, whole_number("max_levels", levels, minimum=1), bool(grids), missing
-    )
+    return Options(transform, categories, whole_number("max_levels", levels, minimum=1), bool(grids), missing)
 
 
 def _checked_names(frame: DataFrame) -> list[str]:
@@ -140,28 +123,42 @@ def _checked_names(frame: DataFrame) -> list[str]:
     return names
 
 
-def _check_kinds(kinds: Mapping[str, str], names: Sequence[str]) -> None:
-    for name, kind in kinds.items():
+def _checked_kinds(kinds: Mapping[str, Kind] | None, names: Sequence[str]) -> dict[str, Kind]:
+    if not isinstance(kinds, Mapping | None):
+        raise ChainruleError(
+            f"kinds={shown(kinds)}; expected kinds by name, such as {{'zip': 'categorical'}}"
+        )
+    for name, kind in (kinds or {}).items():
         if name not in names:
             raise unknown_name("column", name, names)
         if kind not in KINDS:
             raise unknown_name("kind", kind, KINDS)
+    return dict(kinds or {})
+
+
+def _checked_drop(drop: Sequence[str]) -> Sequence[str]:
+    if isinstance(drop, str) or not isinstance(drop, Iterable):
+        raise ChainruleError(f"drop={shown(drop)}; expected a list of names, such as ['id']")
+    return list(drop)
 
 
 # ---------------------------------------------------------------- one column
 
 
-def _column(series: Series, name: Hashable, kind: Kind | None, options: _Options) -> Column | None:
+def _column(series: Series, name: Hashable, kind: Kind | None, options: Options) -> Column | None:
     present = series[series.notna()]
-    if len(present) == 0:
+    words = _spells_missing(present, name)
+    if len(present) == 0 or (words.all() and kind != "categorical"):
         return None
+    found = kind or _kind(present[~words], name, options)
+    if found != "categorical":
+        present = present[~words]
     holes = len(present) < len(series) or options.missing == "always"
     facts: dict[str, Any] = {
         "name": name if isinstance(name, int | str) and not isinstance(name, bool) else str(name),
         "dtype": str(series.dtype),
         "missing": holes,
     }
-    found = kind or _kind(present, name, options)
     if found == "boolean":
         column = BooleanColumn(**facts)
         column.read(present)  # says what is neither true nor false
@@ -171,14 +168,24 @@ def _column(series: Series, name: Hashable, kind: Kind | None, options: _Options
     if not _is_number(present.dtype):
         facts["dtype"] = ""  # text: the numbers decide, below
     numbers = as_numbers(present, name)
-    _refuse_extremes(numbers, present, name)
-    facts["dtype"] = facts["dtype"] or ("float64" if holes or not _whole(numbers) else "int64")
-    if found == "integer" and not _whole(numbers):
+    refuse_extremes(numbers, present, name)
+    facts["dtype"] = facts["dtype"] or ("float64" if holes or not are_whole(numbers) else "int64")
+    if found == "integer" and not are_whole(numbers):
         raise ChainruleError(f"column {name!r} is to be integer, but holds fractions; make it numeric")
-    return _of_numbers(numbers, name, facts, kind, options)
+    return column_of_numbers(numbers, name, facts, kind, options)
 
 
-def _kind(present: Series, name: Hashable, options: _Options) -> Kind | Literal["number"]:
+def _spells_missing(present: Series, name: Hashable) -> np.ndarray:
+    """Which cells are texts such as NA, that mean a hole if the others are numbers, `(n,)`."""
+    import pandas as pd
+
+    if present.dtype.kind not in "OTU" or isinstance(present.dtype, pd.CategoricalDtype):
+        return np.zeros(len(present), dtype=bool)
+    codes, labels, _ = as_labels(present, name)
+    return spell_missing(labels)[codes]
+
+
+def _kind(present: Series, name: Hashable, options: Options) -> Kind | Literal["number"]:
     """The kind as far as the type of the cells tells it."""
     import pandas as pd
 
@@ -215,105 +222,11 @@ def _about_dates(name: Hashable, value: object) -> str:
     )
 
 
-def _refuse_extremes(numbers: Array, present: Series, name: Hashable) -> None:
-    """An error for numbers too large to compute with, and for ones that float64 cannot tell apart."""
-    largest = float(np.abs(numbers).max())
-    if largest > _TOO_LARGE:
-        row = present.index[int(np.abs(numbers).argmax())]
-        raise ChainruleError(
-            f"column {name!r}, row {shown(row)}: {largest:g} is too large to compute with; rescale the "
-            "column, or drop such values"
-        )
-    blurred = largest > _EXACT or 0 < largest < _TOO_SMALL
-    if blurred and float(np.ptp(numbers)) <= _noise(numbers) and present.nunique() > 1:
-        raise ChainruleError(
-            f"column {name!r} holds different values that are too close to tell apart around {largest:g}; "
-            f"subtract an offset or rescale it, or drop it (--drop {name}) if it holds identifiers"
-        )
-
-
-def _noise(numbers: Array) -> float:
-    """Differences that rounding makes."""
-    return max(1e-12 * float(np.abs(numbers).max()), 1 / _TOO_LARGE)
-
-
-# ---------------------------------------------------------------- numbers
-
-
-def _whole(x: Array) -> bool:
-    return bool((x == np.rint(x)).all()) and bool((np.abs(x) <= _EXACT).all())
-
-
-def _of_numbers(
-    x: Array, name: Hashable, facts: dict[str, Any], kind: Kind | None, options: _Options
-) -> Column:
-    distinct = np.unique(x)
-    low, high = float(distinct[0]), float(distinct[-1])
-    as_integers = kind == "integer" or (kind is None and _whole(x) and _counts(facts["dtype"], options))
-    if as_integers:
-        if high - low < options.max_levels:
-            return IntegerColumn(**facts, low=low, high=high)
-        if kind is None and options.grids:
-            spacing = _grid(distinct, len(x), options)
-            filled = spacing is not None and (high - low) / spacing < 2 * len(distinct)
-            if not filled and len(distinct) <= min(_FEW_CODES, len(x) // 10):
-                return _codes(x, facts)
-            if spacing is not None:
-                return IntegerColumn(**facts, low=low, high=high, spacing=spacing)
-        if len(distinct) == len(x) >= _FEW_ROWS and high - low == len(x) - 1:
-            options.notices.append(f"column {name!r} looks like row numbers; --drop {name} to leave it out")
-        transform = _TRANSFORMS[options.numeric_transform].fit(x)
-        return IntegerColumn(**facts, low=low, high=high, transform=transform)
-    if high - low <= _noise(distinct):
-        constant = Constant(value=low, tolerance=max(high - low, 1e-9 * abs(low)))
-        return NumericColumn(**facts, low=low, high=high, transform=constant)
-    spacing = _grid(distinct, len(x), options) if kind is None and options.grids else None
-    if spacing is not None:
-        return IntegerColumn(**facts, low=low, high=high, spacing=spacing)
-    transform = _TRANSFORMS[options.numeric_transform].fit(x)
-    return NumericColumn(
-        **facts, low=low, high=high, transform=transform, resolution=float(np.diff(distinct).min())
-    )
-
-
-def _counts(dtype: str, options: _Options) -> bool:
-    """Whether whole numbers of this dtype are taken for counts: floats only where grids are looked for."""
-    return options.grids or "float" not in dtype.lower()
-
-
-def _codes(x: Array, facts: dict[str, Any]) -> CategoricalColumn:
-    values, counts = np.unique(x, return_counts=True)
-    ranked = sorted(zip(-counts, values, strict=True))
-    labels: Literal["number", "integer"] = "number" if "float" in facts["dtype"].lower() else "integer"
-    return CategoricalColumn(
-        **facts, categories=tuple(as_label(float(value)) for _, value in ranked), labels=labels
-    )
-
-
-def _grid(distinct: Array, rows: int, options: _Options) -> float | None:
-    """The spacing of an even grid that all values are on, if it has few points and values repeat; or None.
-
-    The start and the spacing are any numbers: whole numbers that were standardised are on a grid too.
-    """
-    if len(distinct) > rows / 2:
-        return None
-    span = float(distinct[-1] - distinct[0])
-    steps = round(span / float(np.diff(distinct).min()))
-    if steps >= options.max_levels:
-        return None
-    spacing = span / steps
-    places = (distinct - distinct[0]) / spacing
-    if np.abs(places - np.rint(places)).max() > 1e-3:
-        return None
-    tidy = round(spacing, 10)  # 0.01, not 0.010000000000000002
-    return tidy if tidy > 0 and abs(tidy - spacing) * steps < 1e-9 * span else spacing
-
-
 # ---------------------------------------------------------------- labels
 
 
 def _categorical(
-    present: Series, name: Hashable, facts: dict[str, Any], options: _Options
+    present: Series, name: Hashable, facts: dict[str, Any], options: Options
 ) -> CategoricalColumn:
     codes, labels, raw = as_labels(present, name)
     counts: dict[str, int] = {}
@@ -321,6 +234,7 @@ def _categorical(
         if count:
             counts[label] = counts.get(label, 0) + count
     ranked = sorted((label for label in counts if label != OTHER), key=lambda label: (-counts[label], label))
+    _note_odd_labels(name, counts, options)
     kept = ranked[: options.max_categories] or [OTHER]
     shared = len(present) - sum(counts[label] for label in kept)
     if len(ranked) > len(kept):
@@ -332,6 +246,21 @@ def _categorical(
     return CategoricalColumn(
         **facts, categories=tuple(kept), labels=_label_type(raw), other_share=shared / len(present)
     )
+
+
+def _note_odd_labels(name: Hashable, counts: Mapping[str, int], options: Options) -> None:
+    """Notices for categories that may have been meant for something else."""
+    for word in MISSING_WORDS:
+        if word in counts:
+            cells = "1 cell" if counts[word] == 1 else f"{counts[word]:,} cells"
+            options.notices.append(
+                f"column {name!r} holds the text {word!r} in {cells}: a category like any other; "
+                "empty the cells if it means that the value is missing"
+            )
+    labels = [label for label in counts if not spell_missing([label])[0]]
+    example = formatted_number(labels) if labels else None
+    if example is not None:
+        options.notices.append(about_formatted(name, example, len(labels)))
 
 
 def _label_type(raw: Sequence[object]) -> Literal["text", "number", "integer", "boolean"]:

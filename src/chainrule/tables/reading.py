@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import re
+import warnings
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.arguments import whole_number
 from chainrule.errors import ChainruleError
+from chainrule.tables.layout import ROW_NUMBERS, Layout, RowLengths, layout_of, refuse_twice
+from chainrule.tables.origin import note_origin
+from chainrule.tables.text_lines import not_text
+from chainrule.tables.values import MISSING_WORDS
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from chainrule.tables.schema import TableSchema
 
@@ -29,24 +30,26 @@ TABLE_FILES = ".csv, .tsv, .txt or .data (also with .gz), or .parquet"
 
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _PARQUET = (".parquet", ".pq")
-_SAMPLE_BYTES = 1 << 16
-_SAMPLE_LINES = 50
-_SPACES = r"\s+"
 
 
-def read_table(path: str | PathLike[str], *, schema: TableSchema | None = None) -> DataFrame:
+def read_table(
+    path: str | PathLike[str], *, schema: TableSchema | None = None, text: Collection[str] = ()
+) -> DataFrame:
     """The table in a file, with its rows numbered from 0.
 
     - Text: the separator (comma, semicolon, tab, bar, or blanks) is found out. The first line is a header
-      unless it holds a number or an empty cell; without one the columns are called x1, x2, ... A first
-      column without a name, as pandas writes, is row numbers and left out. A comma may be the decimal
-      point where it is not the separator. Empty cells, NA and NaN are missing values.
+      unless it holds a number; without one the columns are called x1, x2, ... A first column without a name,
+      as pandas writes its row numbers, is left out with a warning. A comma may be the decimal point where it
+      is not the separator. UTF-8, or UTF-16 with a byte-order mark.
+    - Empty cells are missing values. NA, NaN, null and the like (`MISSING_WORDS`) are missing in columns of
+      numbers and of true and false, and labels like any other in columns of text, where NA may be Namibia.
     - Parquet needs pyarrow: `pip install "chainrule[parquet]"`.
     - `schema`: its categorical columns of text are read as text, so that the code 007 is "007" also in a
       file, or part of one, that happens to hold nothing but digits there. Parquet brings its own types.
+    - `text`: further columns to read so, such as names of rows; those that are not there do not matter.
 
-    Raises `ChainruleError` for files that cannot be read, two columns of one name, and rows of unequal
-    lengths, naming the line.
+    Raises `ChainruleError` for files that cannot be read, columns without a name or with that of another,
+    and rows of unequal lengths anywhere in the file, naming the line.
     """
     import pandas as pd
 
@@ -55,36 +58,56 @@ def read_table(path: str | PathLike[str], *, schema: TableSchema | None = None) 
         frames = list(iter_table(path, 1 << 17))
         return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     with _one_line(path):
-        return _tidy(pd.read_csv(path, **_layout(path).options(schema), low_memory=False))
+        layout = layout_of(path)
+        frame = pd.read_csv(path, **_options(layout, schema, text, words=schema is None), low_memory=False)
+        with RowLengths(path, layout) as lengths:
+            _check_lengths(lengths, layout, frame, len(frame))
+        if schema is None:
+            _restore_labels(frame, path, layout)
+        return _tidy(frame, path, layout)
 
 
 def iter_table(
-    path: str | PathLike[str], chunk_rows: int = 100_000, *, schema: TableSchema | None = None
+    path: str | PathLike[str],
+    chunk_rows: int = 100_000,
+    *,
+    schema: TableSchema | None = None,
+    text: Collection[str] = (),
 ) -> Iterator[DataFrame]:
     """The same table as `read_table`, in parts of at most `chunk_rows` rows, in constant memory.
 
     The rows' numbers go on from part to part. At least one part comes, if only an empty one. The types of
-    columns are found part by part; with a `schema`, as of `read_table`, a row is read alike in all parts.
+    columns are found part by part, and without a `schema` a part in which a column of numbers has an NA
+    holds that column as text; what `TableSchema.encode` makes of a row is the same in all parts.
     """
     path = Path(path)
     chunk_rows = whole_number("chunk_rows", chunk_rows, minimum=1)
-    return _parquet_chunks(path, chunk_rows) if _is_parquet(path) else _text_chunks(path, chunk_rows, schema)
+    if _is_parquet(path):
+        return _parquet_chunks(path, chunk_rows)
+    return _text_chunks(path, chunk_rows, schema, text)
 
 
-def _text_chunks(path: Path, chunk_rows: int, schema: TableSchema | None) -> Iterator[DataFrame]:
+def _text_chunks(
+    path: Path, chunk_rows: int, schema: TableSchema | None, text: Collection[str]
+) -> Iterator[DataFrame]:
     import pandas as pd
 
     with _one_line(path):
+        layout = layout_of(path)
         # low_memory=False: the types of a chunk are found over all its rows.
-        options = _layout(path).options(schema)
+        options = _options(layout, schema, text, words=False)
         reader = pd.read_csv(path, **options, low_memory=False, chunksize=chunk_rows)
-    with reader:
+    with reader, RowLengths(path, layout) as lengths:
+        rows = 0
         while True:
             with _one_line(path):
                 chunk = next(reader, None)
-            if chunk is None:
-                return
-            yield _tidy(chunk)
+                if chunk is None:
+                    return
+                rows += len(chunk)
+                _check_lengths(lengths, layout, chunk, rows)
+                chunk = _tidy(chunk, path, layout, first=rows == len(chunk))
+            yield chunk
 
 
 def _parquet_chunks(path: Path, chunk_rows: int) -> Iterator[DataFrame]:
@@ -96,7 +119,7 @@ def _parquet_chunks(path: Path, chunk_rows: int) -> Iterator[DataFrame]:
         ) from None
     with _one_line(path, ArrowException):
         file = parquet.ParquetFile(path)
-        _refuse_twice(path, list(file.schema_arrow.names))
+        refuse_twice(path, list(file.schema_arrow.names))
     with file:
         batches = file.iter_batches(batch_size=chunk_rows)
         start = 0
@@ -118,115 +141,73 @@ def _numbered(frame: DataFrame, start: int) -> DataFrame:
     return frame.set_axis(pd.RangeIndex(start, start + len(frame)), axis=0)
 
 
-def _tidy(frame: DataFrame) -> DataFrame:
-    """The frame without a column of row numbers."""
-    return frame.drop(columns=[name for name in frame.columns if name == _ROW_NUMBERS])
+# ---------------------------------------------------------------- text by way of pandas
 
 
-# ---------------------------------------------------------------- the layout of a text file
-
-_ROW_NUMBERS = "\0row"
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How a text file is laid out: the arguments of `pandas.read_csv`."""
-
-    separator: str
-    names: list[str]
-    has_header: bool
-    decimal: str
-
-    def options(self, schema: TableSchema | None) -> dict[str, Any]:
-        text = () if schema is None else _text_names(schema)
-        return {
-            "sep": self.separator,
-            "names": self.names,
-            "header": 0 if self.has_header else None,
-            "decimal": self.decimal,
-            "skipinitialspace": True,
-            "encoding": "utf-8-sig",
-            "dtype": {name: str for name in self.names if name in text},
-        }
+def _options(
+    layout: Layout, schema: TableSchema | None, text: Collection[str] = (), *, words: bool
+) -> dict[str, Any]:
+    """The arguments of `pandas.read_csv`; `words`: whether `MISSING_WORDS` are missing where none knows."""
+    labels = {str(c.name) for c in schema.columns if _holds_texts(c)} if schema else set()
+    labels |= set(text)
+    others = {str(c.name) for c in schema.columns} - labels if schema else set()
+    missing = {
+        name: ["", *MISSING_WORDS] if name in others or (words and name not in labels) else [""]
+        for name in layout.names
+    }
+    return {
+        "sep": layout.separator,
+        "names": list(layout.names),
+        "header": 0 if layout.header_records else None,
+        "decimal": layout.decimal,
+        "skipinitialspace": True,
+        "encoding": layout.encoding,
+        "dtype": {name: str for name in layout.names if name in labels},
+        "na_values": missing,
+        "keep_default_na": False,
+    }
 
 
-def _text_names(schema: TableSchema) -> set[str]:
-    """The columns whose cells are labels as they are spelled."""
-    return {str(c.name) for c in schema.columns if c.kind == "categorical" and c.labels == "text"}
+def _holds_texts(column: Any) -> bool:
+    """Whether the cells of a schema's column are labels as they are spelled."""
+    return bool(column.kind == "categorical" and column.labels == "text")
 
 
-def _layout(path: Path) -> _Layout:
-    lines = _first_lines(path)
-    if not lines:
-        raise ChainruleError(f"{path} is empty; expected a table with a header and rows")
-    separator, rows = _separated(lines)
-    width = Counter(len(row) for row in rows).most_common(1)[0][0]
-    for number, row in enumerate(rows, start=1):
-        if len(row) != width:
-            raise ChainruleError(
-                f"{path}: line {number} has {len(row)} cells; expected {width} as in most lines"
+def _check_lengths(lengths: RowLengths, layout: Layout, frame: DataFrame, rows: int) -> None:
+    if len(layout.names) > 1 and bool(frame[layout.names[-1]].isna().any()):
+        lengths.check(rows)
+
+
+def _restore_labels(frame: DataFrame, path: Path, layout: Layout) -> None:
+    """Read columns that turned out to be text once more: there, NA and the like are labels."""
+    import pandas as pd
+
+    texts = [name for name in layout.names if _is_text_with_holes(frame[name])]
+    if texts:
+        options = _options(layout, None, words=False)
+        again = pd.read_csv(path, **{**options, "dtype": str}, usecols=texts, low_memory=False)
+        for name in texts:
+            frame[name] = again[name]
+
+
+def _is_text_with_holes(series: Series) -> bool:
+    if series.dtype.kind in "biuf" or not bool(series.isna().any()):
+        return False
+    present = series.first_valid_index()
+    return present is not None and isinstance(series.loc[present], str)
+
+
+def _tidy(frame: DataFrame, path: Path, layout: Layout, *, first: bool = True) -> DataFrame:
+    """The frame without a column of row numbers, and with the file it comes from."""
+    if layout.has_row_numbers:
+        frame = frame.drop(columns=ROW_NUMBERS)
+        if first:
+            warnings.warn(
+                f"{path}: the first column has no name, so it is taken for row numbers and left out; write a "
+                "name for it into the first line to keep it",
+                stacklevel=3,
             )
-    has_header = _is_header(rows[0])
-    if has_header and len(rows) == 1:
-        raise ChainruleError(f"{path} has a header but no rows")
-    names = [name.strip() for name in rows[0]] if has_header else [f"x{i + 1}" for i in range(width)]
-    if has_header and names[0] == "":
-        names[0] = _ROW_NUMBERS
-    _refuse_twice(path, names)
-    cells = [cell.strip() for row in rows[has_header:] for cell in row]
-    comma = separator != "," and any(re.fullmatch(r"[-+]?\d+,\d+", cell) for cell in cells)
-    comma = comma and not any(re.fullmatch(r"[-+]?\d+\.\d+", cell) for cell in cells)
-    return _Layout(separator, names, has_header, "," if comma else ".")
-
-
-def _first_lines(path: Path) -> list[str]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-        sample = stream.read(_SAMPLE_BYTES)
-    if b"\0" in sample:
-        raise ChainruleError(f"{path} is no text; expected {TABLE_FILES}")
-    whole = len(sample) < _SAMPLE_BYTES
-    text = (sample if whole else sample[: sample.rfind(b"\n") + 1]).decode("utf-8-sig")
-    return [line for line in text.splitlines() if line.strip()][:_SAMPLE_LINES]
-
-
-def _separated(lines: Sequence[str]) -> tuple[str, list[list[str]]]:
-    """The separator that cuts the lines into equally many cells, the more the better; and the cells."""
-    best: tuple[float, int] = (0.5, 1)
-    chosen = (",", list(csv.reader(lines)))
-    for separator in (",", ";", "\t", "|", _SPACES):
-        if separator == _SPACES:
-            rows = [line.split() for line in lines]
-        else:
-            rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
-        width, count = Counter(len(row) for row in rows).most_common(1)[0]
-        score = (count / len(rows), width)
-        if width > 1 and score > best and (separator != _SPACES or (count == len(rows) and best[1] == 1)):
-            best, chosen = score, (separator, rows)
-    return chosen
-
-
-def _is_header(cells: Sequence[str]) -> bool:
-    """Whether these are names: no number and no empty cell among them.
-
-    What pandas writes counts too: an empty first cell over its row numbers, and 0, 1, 2 ... as names.
-    """
-    named = list(cells[1:] if cells[0] == "" and len(cells) > 1 else cells)
-    numbered = len(named) > 1 and named == [str(i) for i in range(len(named))]
-    return numbered or not any(cell.strip() == "" or _is_number(cell) for cell in named)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return bool(re.fullmatch(r"[-+]?\d+,\d+", cell.strip()))
-    return True
-
-
-def _refuse_twice(path: Path, names: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ChainruleError(f"{path} has two columns named {twice[0]!r}; rename one of them")
+    return note_origin(frame, path)
 
 
 # ---------------------------------------------------------------- what can go wrong
@@ -252,8 +233,8 @@ def _one_line(path: Path, *more: type[Exception]) -> Iterator[None]:
         yield
     except ChainruleError:
         raise
-    except UnicodeDecodeError as error:
-        raise ChainruleError(f"{path} is not UTF-8 text: byte {error.start}; save it as UTF-8") from None
+    except UnicodeError:
+        raise not_text(path) from None
     except failures as error:
         reason = " ".join(str(error).removeprefix("Error tokenizing data. C error: ").split())[:200]
         raise ChainruleError(f"{path} cannot be read: {reason or type(error).__name__}") from None

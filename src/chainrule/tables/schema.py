@@ -159,14 +159,24 @@ class TableSchema(BaseModel):
                 )
         return [places[str(name)][0] for name in self.names]
 
+    def typical_log_slopes(self) -> Array:
+        """log dz/dx of each column `(D,)` in nats, as it is on the whole: minus the log of its spread.
+
+        0 for columns with probabilities. In other units of a column it changes as its densities do.
+        """
+        return np.array([0.0 if c.density is None else c.density.typical_log_slope for c in self.columns])
+
     def tensor(self, frame: DataFrame, *, jitter: np.random.Generator | None = None) -> Tensor:
         """`encode` as a float32 tensor, `(rows, D)`."""
         import torch
 
         return torch.from_numpy(self.encode(frame, dtype=np.float32, jitter=jitter))
 
-    def decode(self, values: NDArray[Any] | Tensor) -> DataFrame:
+    def decode(self, values: NDArray[Any] | Tensor, *, like_seen: bool = False) -> DataFrame:
         """The table that `values` `(rows, D)` stand for, with the original dtypes and order of columns.
+
+        - `like_seen`: round real numbers to the decimals of the values that the schema was inferred from,
+          and keep them within their range, as whole numbers always are: for synthetic tables.
 
         Whole numbers are rounded into their range; the state `(other)` becomes the label "(other)";
         numbers that were text stay numbers. `decode(encode(frame))` is `frame`, up to rounding errors,
@@ -176,12 +186,12 @@ class TableSchema(BaseModel):
         """
         import pandas as pd
 
-        array = self._checked_values(values).astype(np.float64)
+        by_column = np.array(self._checked_values(values).T, dtype=np.float64, order="C")
         cells = {
-            column.name: column.write(column.from_model(array[:, place]))
-            for place, column in enumerate(self.columns)
+            column.name: column.write(_cells(column, z, like_seen))
+            for column, z in zip(self.columns, by_column, strict=True)
         }
-        return pd.DataFrame(cells, columns=list(self.names), index=pd.RangeIndex(len(array)))
+        return pd.DataFrame(cells, columns=list(self.names), index=pd.RangeIndex(by_column.shape[1]))
 
     def log_jacobian(self, table: DataFrame | NDArray[Any] | Tensor) -> Array:
         """log |dz/dx| of every cell, `(rows, D)`, in nats: add it to the log-density of the model.
@@ -250,6 +260,7 @@ class TableSchema(BaseModel):
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The schema of `to_json`; `ChainruleError` names the column and fact that is wrong."""
+        _check_document(text)
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -269,10 +280,16 @@ class TableSchema(BaseModel):
     def load(cls, folder: str | PathLike[str]) -> Self:
         """The schema of a folder or of a .json file; `ChainruleError` where there is none."""
         path = _schema_path(folder)
+        if path.parent.is_file():
+            raise ChainruleError(
+                f"{path.parent} is no schema; expected a .json file, or a folder with a {FILE_NAME}, as "
+                "TableSchema.save and fit_table leave them"
+            )
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ChainruleError(f"no schema can be read from {path}: {error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise ChainruleError(f"no schema can be read from {path}: {reason}") from None
         try:
             return cls.from_json(text)
         except ChainruleError as error:
@@ -294,6 +311,11 @@ class TableSchema(BaseModel):
             row, place = (int(i) for i in np.argwhere(infinite)[0])
             raise ChainruleError(f"value {array[row, place]} in row {row}, column {self.names[place]!r}")
         return array
+
+
+def _cells(column: Column, z: Array, like_seen: bool) -> Array:
+    x = column.from_model(z)
+    return column.like_seen(x, in_range=True) if like_seen else x
 
 
 def _refuse_holes(x: Array, series: Any, name: str | int) -> None:
@@ -322,8 +344,28 @@ def _absent(absent: list[str], strangers: list[str]) -> str:
 
 
 def _schema_path(folder: str | PathLike[str]) -> Path:
+    if not isinstance(folder, str | PathLike):
+        raise ChainruleError(f"a schema's place is a path, such as 'runs/table', not {folder!r}")
     path = Path(folder)
     return path if path.suffix == ".json" else path / FILE_NAME
+
+
+def _check_document(text: str) -> None:
+    """Say of JSON that is something else altogether that it is; other problems are found later."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ChainruleError(f"the schema cannot be used: it is no JSON ({error})") from None
+    if not isinstance(document, dict) or "columns" not in document:
+        found = (
+            f"with {', '.join(map(repr, document)) or 'nothing'}"
+            if isinstance(document, dict)
+            else "of another sort"
+        )
+        raise ChainruleError(
+            f"this is JSON {found}, no schema of a table: expected an object with 'columns' and 'rows', as "
+            "TableSchema.save writes it"
+        )
 
 
 def _first_problem(error: ValidationError, text: str) -> str:
@@ -336,5 +378,6 @@ def _first_problem(error: ValidationError, text: str) -> str:
         except (ValueError, LookupError, TypeError):
             place[:2] = [f"column number {int(place[1]) + 1}"]
     message = " ".join(str(problem["msg"]).removeprefix("Value error, ").split())
+    message = "missing" if problem["type"] == "missing" else message
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{': '.join([*place, message])}{more}"

@@ -62,6 +62,11 @@ class Standard(_Map):
         """log dz/dx in nats, at the x that z stands for."""
         return np.full(z.shape, -np.log(self.scale))
 
+    @property
+    def typical_log_slope(self) -> float:
+        """log dz/dx in nats, which is the same everywhere."""
+        return -float(np.log(self.scale))
+
 
 class Quantile(_Map):
     """A piecewise linear map that makes the column about normally distributed.
@@ -115,7 +120,7 @@ class Quantile(_Map):
 
     def inverse(self, z: Array) -> Array:
         """x of z."""
-        segment = np.searchsorted(self._scores[1:-1], z, side="right")
+        segment = self._score_segments.find(z)
         return np.asarray(self._knots[segment] + (z - self._scores[segment]) / self._slopes[segment])
 
     def log_slope_at(self, z: Array) -> Array:
@@ -124,6 +129,13 @@ class Quantile(_Map):
         # other side of its own knot, and columns with many equal values lie on knots.
         bounds = self._scores[1:-1].astype(z.dtype)
         return np.asarray(np.log(self._slopes)[np.searchsorted(bounds, z, side="right")])
+
+    @cached_property
+    def typical_log_slope(self) -> float:
+        """log dz/dx in nats of the straight line through the two quartiles of what is modelled."""
+        quartile = NormalDist().inv_cdf(0.75)
+        low, high = self.inverse(np.array([-quartile, quartile])).tolist()
+        return float(np.log(2 * quartile) - np.log(high - low))
 
     @cached_property
     def _knots(self) -> Array:
@@ -140,6 +152,10 @@ class Quantile(_Map):
     @cached_property
     def _segments(self) -> Segments:
         return Segments(self._knots[1:-1])
+
+    @cached_property
+    def _score_segments(self) -> Segments:
+        return Segments(self._scores[1:-1])
 
     def _forward(self, x: Array, segment: NDArray[np.intp]) -> Array:
         with np.errstate(over="ignore"):  # far outside: bounded

@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import ChainruleError
+from chainrule.tables.origin import line_of_cell
 from chainrule.tables.transforms import Array
 
 if TYPE_CHECKING:
     from pandas import Series
 
-__all__ = ["as_label", "as_labels", "as_numbers", "looks_like_time", "refuse_first", "shown"]
+__all__ = [
+    "MISSING_WORDS",
+    "as_label",
+    "as_labels",
+    "as_numbers",
+    "looks_like_time",
+    "place_of",
+    "refuse_first",
+    "shown",
+    "spell_missing",
+]
+
+#: Texts that stand for a missing value among numbers and truth values, as in `pandas.read_csv`. In a column
+#: of text they may as well be Namibia's code, or a name: there they are labels like any other.
+MISSING_WORDS = (
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NaN",
+    "-nan",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+    "N/A",
+    "NA",
+    "NULL",
+    "NaN",
+    "None",
+    "n/a",
+    "nan",
+    "null",
+)
+_MISSING = frozenset(("", *MISSING_WORDS))
+
+
+def spell_missing(labels: Iterable[str]) -> NDArray[np.bool_]:
+    """Which texts say, among numbers, that there is none: those of `MISSING_WORDS`, and blanks."""
+    return np.array([label.strip() in _MISSING for label in labels], dtype=bool)
 
 
 def as_numbers(series: Series, name: Hashable) -> Array:
@@ -48,6 +88,8 @@ def _parsed(series: Series, name: Hashable) -> Array:
         reason = " ".join(str(error).split())[:100]
         raise ChainruleError(f"column {name!r} cannot be read as numbers: {reason}") from None
     wrong = np.isnan(numbers) & series.notna().to_numpy(dtype=bool)
+    if wrong.any():
+        wrong[wrong] = ~spell_missing(map(str, series[wrong]))
     refuse_first(wrong, series, name, "expected a number; leave the cell empty where it is missing")
     return numbers
 
@@ -95,8 +137,18 @@ def refuse_first(wrong: NDArray[np.bool_], series: Series, name: Hashable, advic
     if wrong.any():
         place = int(np.argmax(wrong))
         raise ChainruleError(
-            f"column {name!r}, row {shown(series.index[place])}: {shown(series.iloc[place])}; {advice}"
+            f"column {name!r}, {place_of(series, place)}: {shown(series.iloc[place])}; {advice}"
         )
+
+
+def place_of(series: Series, place: int) -> str:
+    """Where a cell is, for people: `row 7`, by its index label, and the line of the file it came from.
+
+    - `place`: the cell's place in the series, from 0.
+    """
+    label, value = series.index[place], series.iloc[place]
+    line = line_of_cell(series.attrs, label, series.name, None if series.isna().iloc[place] else value)
+    return f"row {shown(label)}{line}"
 
 
 def shown(value: object) -> str:

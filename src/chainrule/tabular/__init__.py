@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from chainrule.tabular.fitting import ROBUST, TABLE_MODELS, fit_table
-from chainrule.tabular.model import TableModel
+from chainrule.tabular.fitting import DEFAULT_STEPS, ROBUST, TABLE_MODELS, fit_table
+from chainrule.tabular.model import DEPENDENCE, TableModel
 
-__all__ = ["ROBUST", "TABLE_MODELS", "TableModel", "fit_table"]
+__all__ = ["DEFAULT_STEPS", "DEPENDENCE", "ROBUST", "TABLE_MODELS", "TableModel", "fit_table"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from chainrule.likelihood import LikelihoodModel
 from chainrule.sampling import FillInfo, FillMethod
 from chainrule.tables import TableSchema
+from chainrule.tables.origin import forget_origin
 from chainrule.tables.values import as_label
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ def fill_table(
         return_info=True,
     )
     filled = drawn.double().cpu().numpy()
-    complete = frame.copy()
+    complete = forget_origin(frame.copy())
     for index, column in enumerate(schema.columns):
         hole = np.isnan(values[:, index])
         if hole.any():
-            cells = column.write(column.from_model(filled[hole, index]))
+            drawn_cells = column.from_model(filled[hole, index])
+            cells = column.write(column.like_seen(drawn_cells, in_range=False))
             complete.isetitem(places[index], _with_cells(frame.iloc[:, places[index]], hole, cells))
     # The slopes of holes are 0: the evidence is in the units of what is known.
     in_own_units = info.log_evidence.cpu() + torch.from_numpy(slopes.sum(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from chainrule.arguments import checked_seed, whole_number
+from chainrule.arguments import checked_seed, some_path, whole_number
 from chainrule.conditionals import Conditional
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError, unknown_name
@@ -21,11 +22,12 @@ from chainrule.models import FVSBN, MADE, NADE, DeepNADE, Independent
 from chainrule.tables import TableSchema, infer_schema
 from chainrule.tabular.model import MARGINALS, TableModel, remove_marginals
 from chainrule.training import fit
+from chainrule.training.run import check_place
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["ROBUST", "TABLE_MODELS", "fit_table"]
+__all__ = ["DEFAULT_STEPS", "ROBUST", "TABLE_MODELS", "fit_table"]
 
 #: The settings of each model that suit tables; `fit_table(model_settings=...)` changes them.
 TABLE_MODELS: dict[str, tuple[Callable[..., AutoregressiveModel], dict[str, Any]]] = {
@@ -40,6 +42,9 @@ TABLE_MODELS: dict[str, tuple[Callable[..., AutoregressiveModel], dict[str, Any]
 #: that neither outliers nor repeated values among the training rows rule the fit. Chosen, with the quantile
 #: transform, on the labelled sets of `benchmarks/anomaly.py`.
 ROBUST: Mapping[str, object] = {"name": "student_t", "min_scale": 0.1}
+
+#: Updates of training, unless told otherwise, whatever the number of rows.
+DEFAULT_STEPS = 1500
 
 #: Few rows are worth few updates at a time, many rows are seen in larger batches.
 _SMALLEST_BATCH, _LARGEST_BATCH = 32, 512
@@ -65,7 +70,7 @@ def fit_table(
     model_settings: Mapping[str, Any] | None = None,
     numeric: str | Mapping[str, object] | Conditional | None = None,
     numeric_transform: Literal["standard", "quantile"] = "quantile",
-    steps: int = 1500,
+    steps: int = DEFAULT_STEPS,
     seed: int = 0,
     marginals: bool = True,
     overwrite: bool = False,
@@ -76,7 +81,8 @@ def fit_table(
 ) -> TableModel:
     """Fit a model to all rows of a table; a tenth of them select the best weights.
 
-    - `out`: the run folder to leave it in (`TableModel.load` reads it); None leaves no files.
+    - `out`: the run folder to leave it in; None leaves no files. `TableModel.load` reads it, also while it
+      trains: from the first validation on, the best model so far.
     - `schema`: what the columns are; inferred from the table unless given.
     - `model`: one of `TABLE_MODELS`; `model_settings`: its constructor's settings.
     - `numeric`: the family of columns with a density; `ROBUST` unless given. `"gaussian_mixture"` follows
@@ -93,12 +99,20 @@ def fit_table(
     if model not in TABLE_MODELS:
         raise unknown_name("model of tables", model, TABLE_MODELS)
     steps, seed = whole_number("steps", steps, minimum=1), checked_seed(seed)
+    if out is not None:  # before minutes of work
+        check_place(some_path("out", out), resume=resume, overwrite=overwrite)
+    settings = _checked_settings(model, model_settings)
+    if not isinstance(schema, TableSchema | None):
+        raise ChainruleError(
+            f"schema={schema!r}; expected a TableSchema: TableSchema.load reads one from a file."
+        )
+    if not isinstance(notes, Mapping | None):
+        raise ChainruleError(f"notes={notes!r}; expected a dict of facts to keep with the run.")
     if schema is None:
         schema = infer_schema(frame, numeric_transform=numeric_transform)
     data = _dataset(schema, frame, seed)
     conditional = schema.conditional(numeric=ROBUST if numeric is None else numeric)
-    build, defaults = TABLE_MODELS[model]
-    settings = {**defaults, **(model_settings or {})}
+    build = TABLE_MODELS[model][0]
     # Weights are drawn at construction; the caller's random state is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -106,6 +120,14 @@ def fit_table(
         alone = Independent(schema.event_shape, conditional=conditional)
     _fit_marginals(alone, data, seed)
     _start_at(network, alone)
+
+    def lay_beside(folder: Path) -> None:
+        schema.save(folder)
+        if marginals:
+            alone.save_pretrained(folder / MARGINALS, overwrite=True)
+        else:
+            remove_marginals(folder)
+
     with _folder(out) as folder:
         fit(
             network,
@@ -115,15 +137,27 @@ def fit_table(
             resume=resume,
             progress=progress,
             notes=dict(notes or {}),
+            on_begin=lay_beside,
             seed=seed,
             **_schedule(data, steps, _VALIDATIONS, {**_TRAINING, **training}),
         )
-        schema.save(folder)
-        if marginals:
-            alone.save_pretrained(Path(folder) / MARGINALS, overwrite=True)
-        else:
-            remove_marginals(folder)
     return TableModel(schema, network, alone if marginals else None)
+
+
+def _checked_settings(model: str, settings: Any) -> dict[str, Any]:
+    """The model's settings for tables, changed by `settings`; `ChainruleError` for names it does not take."""
+    build, defaults = TABLE_MODELS[model]
+    if not isinstance(settings, Mapping | None):
+        raise ChainruleError(f"model_settings={settings!r}; expected a dict, such as {{'hidden': (64, 64)}}.")
+    takes = set(inspect.signature(build).parameters) - {"event_shape", "conditional"}
+    for name in settings or {}:
+        if name == "conditional":
+            raise ChainruleError(
+                "model_settings: every column of a table gets its own conditional; see `numeric`."
+            )
+        if name not in takes:
+            raise unknown_name(f"setting of {model}", name, takes)
+    return {**defaults, **(settings or {})}
 
 
 def _fit_marginals(marginals: Independent, data: Dataset, seed: int) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chainrule.arguments import checked_seed, real_number, whole_number
+from chainrule.arguments import checked_seed, real_number, some_path, whole_number
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
-from chainrule.loading import load
+from chainrule.loading import load_network
 from chainrule.model import AutoregressiveModel
 from chainrule.models import Independent
 from chainrule.sampling import FillMethod
@@ -34,8 +34,9 @@ MARGINALS = "marginals"
 #: How much of the dependence between columns an anomaly score counts, unless told otherwise.
 DEPENDENCE = 0.5
 
-#: Rows that go through a model together: enough to be quick, few enough to be small.
-_ROWS = 4096
+#: Rows that go through a model together, and that are drawn together: enough to be quick, few enough for
+#: what is held of them to stay in the processor's cache.
+_ROWS, _ROWS_DRAWN = 4096, 8192
 
 
 class TableModel:
@@ -82,7 +83,7 @@ class TableModel:
 
         Its negative is the surprise of the cell; a row sums to `log_prob`.
         """
-        return self._per_column(frame, dependence=1.0)
+        return self._per_column(frame, dependence=1.0, with_holes=False)
 
     def anomaly_scores(
         self, frame: DataFrame, *, dependence: float = DEPENDENCE, per_column: bool = False
@@ -95,27 +96,38 @@ class TableModel:
 
             sum_i log p(x_i) + dependence * (log p(x) - sum_i log p(x_i)).
 
-        - `dependence`: 1 is log p(row) itself, 0 looks at single columns only.
+        A missing cell in a column with a density counts as if its probability were spread over the usual
+        width of the column (`TableSchema.typical_log_slopes`): a density like those it is weighed against,
+        so that the order of rows does not depend on the columns' units.
+
+        - `dependence`: 1 is log p(row) itself, but for missing cells; 0 looks at single columns only.
+        - `per_column`: the parts of the sum, a row of cells for every row of the table.
         """
         dependence = real_number("dependence", dependence, 0.0, 1.0)
         if per_column:
-            return self._per_column(frame, dependence)
+            return self._per_column(frame, dependence, with_holes=True)
         parts = []
         for values, slopes in self._encoded(frame):
             score = dependence * self.model.log_prob(values).double()
             if dependence < 1:
                 score = score + (1 - dependence) * self._marginals().log_prob(values).double()
-            parts.append(score.cpu().numpy() + slopes.sum(1))
+            parts.append(score.cpu().numpy() + (slopes + self._of_holes(values)).sum(1))
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    def _per_column(self, frame: DataFrame, dependence: float) -> NDArray[np.float64]:
+    def _per_column(self, frame: DataFrame, dependence: float, *, with_holes: bool) -> NDArray[np.float64]:
         parts = []
         for values, slopes in self._encoded(frame):
             cells = dependence * self._conditionals().log_prob_per_variable(values).double()
             if dependence < 1:
                 cells = cells + (1 - dependence) * self._marginals().log_prob_per_variable(values).double()
+            if with_holes:
+                slopes = slopes + self._of_holes(values)
             parts.append(cells.cpu().numpy() + slopes)
         return np.concatenate(parts) if parts else np.zeros((0, len(self.schema.columns)))
+
+    def _of_holes(self, values: Tensor) -> NDArray[np.float64]:
+        """The log-slopes at which missing cells are scored, `(rows, D)`; 0 for the rest."""
+        return np.where(values.isnan().numpy(), self.schema.typical_log_slopes(), 0.0)
 
     def _conditionals(self) -> AutoregressiveModel:
         if not isinstance(self.model, AutoregressiveModel):
@@ -135,14 +147,16 @@ class TableModel:
 
     # ---------------------------------------------------------------- synthesis and filling in
 
-    def sample(self, num_rows: int, *, seed: int | None = None, temperature: float = 1.0) -> DataFrame:
+    def sample(
+        self, num_rows: int, *, seed: int | None = None, temperature: float = 1.0, like_seen: bool = True
+    ) -> DataFrame:
         """A synthetic table of `num_rows` rows, with the columns and types of the original.
 
         - `seed`: the same seed gives the same table; without one, another every time.
         - `temperature`: below 1 sharpens every conditional; other than 1 is no longer a sample of p.
+        - `like_seen`: real numbers come rounded to as many decimals as the table had, and within the range
+          that it had, as whole numbers always do. False leaves them as p has them.
         """
-        import pandas as pd
-
         count = whole_number("num_rows", num_rows, minimum=1)
         generator = torch.Generator()
         if seed is None:
@@ -150,11 +164,11 @@ class TableModel:
         else:
             generator.manual_seed(checked_seed(seed))
         parts = []
-        for start in range(0, count, _ROWS):
-            rows = min(_ROWS, count - start)
+        for start in range(0, count, _ROWS_DRAWN):
+            rows = min(_ROWS_DRAWN, count - start)
             values = self.model.sample(rows, generator=generator, temperature=temperature)
-            parts.append(self.schema.decode(values))
-        return pd.concat(parts, ignore_index=True)
+            parts.append(values.cpu())
+        return self.schema.decode(torch.cat(parts), like_seen=like_seen)
 
     def fill(
         self,
@@ -170,6 +184,8 @@ class TableModel:
         Every hole gets a value, also in columns where missing is a state of its own, and in columns that
         had no holes before: that its value exists is part of what is known. Where the model takes a cell for
         one of the categories it does not know, it says "(other)".
+
+        Real numbers come with as many decimals as the table had that the model was fitted to.
 
         - `frame`: the schema's columns, by name; other columns, the index and all known cells come back as
           they are, in their dtypes. Where a dtype cannot hold what was drawn (2.5 among whole numbers,
@@ -214,11 +230,14 @@ class TableModel:
     def load(cls, folder: str | PathLike[str]) -> Self:
         """The model that `save` or `fit_table` left in a folder.
 
-        Raises `ChainruleError` where there is none, or no schema beside it.
+        While `fit_table` trains, or after it was stopped, that is the best so far.
+
+        Raises `ChainruleError` where there is none (yet), or no schema beside it.
         """
-        beside = Path(folder) / MARGINALS
+        folder = some_path("the model's folder", folder)
+        beside = folder / MARGINALS
         marginals = Independent.from_pretrained(beside) if beside.is_dir() else None
-        return cls(TableSchema.load(folder), load(Path(folder)), marginals)
+        return cls(TableSchema.load(folder), load_network(folder), marginals)
 
     def __repr__(self) -> str:
         return f"TableModel({len(self.schema.columns)} columns, {type(self.model).__name__})"

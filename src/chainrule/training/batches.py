@@ -19,6 +19,7 @@ __all__ = [
     "batches",
     "check_fits",
     "check_is_dataset",
+    "consecutive_rows",
     "evaluation_batches",
     "spread_rows",
     "step_generator",
@@ -84,7 +85,7 @@ def check_fits(model: LikelihoodModel, data: Dataset, splits: Sequence[str]) -> 
         if data.levels is None:
             _check_real_values(model, data.name, split, values)
         if model.context_size:
-            _check_labels(model, data, split)
+            _check_context(model, data, split)
 
 
 def _check_real_values(model: LikelihoodModel, name: str, split: str, values: Tensor) -> None:
@@ -94,7 +95,15 @@ def _check_real_values(model: LikelihoodModel, name: str, split: str, values: Te
         raise ChainruleError(f"{split} split of {name}: {error}") from None
 
 
-def _check_labels(model: LikelihoodModel, data: Dataset, split: str) -> None:
+def _check_context(model: LikelihoodModel, data: Dataset, split: str) -> None:
+    if split in data.contexts:
+        width = data.contexts[split].shape[1]
+        if width != model.context_size:
+            raise ChainruleError(
+                f"{data.name} has contexts of {width} numbers, but the model takes {model.context_size}; "
+                f"make it with context_size={width}."
+            )
+        return
     if split not in data.labels:
         raise ChainruleError(
             f"the model needs labels as context, but {data.name} has none for {split}; "
@@ -132,8 +141,11 @@ def batches(
     The batches are the same however many processes share them.
     """
     values, dtype = data.split("train"), model._reference.dtype
-    order = torch.randperm(len(values), generator=_generator(settings.seed, _ORDER, epoch))
-    chunks = torch.split(order, settings.batch_size)
+    if settings.carry_state:
+        chunks = consecutive_rows(len(values), settings.batch_size)
+    else:
+        order = torch.randperm(len(values), generator=_generator(settings.seed, _ORDER, epoch))
+        chunks = list(torch.split(order, settings.batch_size))
     for index in range(first_batch, len(chunks)):
         rows = chunks[index]
         drawn = values.index_select(0, rows)
@@ -156,6 +168,19 @@ def evaluation_batches(
         yield Batch(values[rows].to(dtype), _context(model, data, split, rows))
 
 
+def consecutive_rows(total: int, streams: int) -> list[Tensor]:
+    """Row numbers for each step through `total` rows cut into this many stretches, one row of each stretch.
+
+    The last stretches may be shorter, and are then left out of the last steps: what is left of a batch are
+    always its first rows.
+
+    >>> [rows.tolist() for rows in consecutive_rows(8, 3)]
+    [[0, 3, 6], [1, 4, 7], [2, 5]]
+    """
+    steps = -(-total // streams)
+    return [torch.arange(step, total, steps) for step in range(steps)]
+
+
 def spread_rows(total: int, count: int) -> Tensor:
     """`count` row numbers (or all, if there are fewer) spread evenly over `total` rows, `(count,)`.
 
@@ -167,8 +192,8 @@ def spread_rows(total: int, count: int) -> Tensor:
 def _context(model: LikelihoodModel, data: Dataset, split: str, rows: Tensor | slice) -> Tensor | None:
     if not model.context_size:
         return None
-    labels = data.labels[split][rows]
-    return model._checked_context(labels, len(labels))
+    contexts = data.contexts[split] if split in data.contexts else data.labels[split]
+    return model._checked_context(contexts[rows], len(contexts[rows]))
 
 
 def _generator(seed: int, stream: int, index: int, process: int = 0) -> torch.Generator:

@@ -17,7 +17,7 @@ _SPLITS = ("train", "validation")
 
 
 def data_sha256(data: Dataset) -> dict[str, str]:
-    """SHA-256 of the values and labels of the training and validation splits, by split."""
+    """SHA-256 of the values, labels and contexts of the training and validation splits, by split."""
     return {split: _digest(data, split) for split in _SPLITS if getattr(data, split) is not None}
 
 
@@ -41,8 +41,9 @@ def _digest(data: Dataset, split: str) -> str:
     # A data set drawn anew from grey levels is another one than its grey levels.
     digest = hashlib.sha256(f"dynamic={data.dynamic}".encode())
     _add(digest, data.split(split))
-    if split in data.labels:
-        _add(digest, data.labels[split])
+    for given in (data.labels, data.contexts):
+        if split in given:
+            _add(digest, given[split])
     return digest.hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,9 @@ from chainrule.conditionals import Bernoulli
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
+from chainrule.models.sequence import SequenceModel
 from chainrule.training.batches import check_fits, check_is_dataset, evaluation_batches
+from chainrule.training.carried import check_carries_state
 from chainrule.training.checkpoint import remove_checkpoints
 from chainrule.training.devices import own_accelerator
 from chainrule.training.lock import locked
@@ -35,6 +38,7 @@ def fit(
     overwrite: bool = False,
     progress: bool = True,
     notes: dict[str, Any] | None = None,
+    on_begin: Callable[[Path], None] | None = None,
     **settings: Any,
 ) -> Run:
     """Train `model` on `data.train`, select on `data.validation`, and leave everything in `out`.
@@ -47,6 +51,8 @@ def fit(
     - `overwrite`: delete an earlier run in `out` first; files that are not of a run stay.
     - `progress`: show a bar with the time left and the current bits/dim on stderr.
     - `notes`: JSON-ready facts to keep in `config.json`, such as the preset.
+    - `on_begin`: called with the folder as soon as the run is there, before it trains: for files that belong
+      to the model, so that what is saved while it trains can be used already.
     - `settings`: fields of `TrainingSettings`.
 
     The test split is never looked at. Returns the `Run`; `model` itself then holds the selected
@@ -62,6 +68,8 @@ def fit(
     if resume and overwrite:
         raise ChainruleError("resume goes on with a run and overwrite deletes it; choose one of them.")
     _check_trainable(model, data)
+    if chosen.carry_state:
+        check_carries_state(model)
     if not model.closed_form:
         steps = chosen.epochs * math.ceil(len(data.split("train")) / chosen.batch_size)
         chosen = chosen.completed(_default_learning_rate(model), steps)
@@ -70,12 +78,14 @@ def fit(
     )
     if model.closed_form:
         with locked(folder):
-            return _fit_by_counting(model, data, begin())
+            return _fit_by_counting(model, data, _begun(begin, on_begin))
     with own_accelerator(chosen) as accelerator, ExitStack() as held:
+        if chosen.carry_state and accelerator.num_processes > 1:
+            raise ChainruleError("carry_state=True trains in one process; launch it without others.")
         with accelerator.main_process_first():
             if accelerator.is_main_process:  # the others only read
                 held.enter_context(locked(folder))
-            run = begin() if accelerator.is_main_process else Run(folder)
+            run = _begun(begin, on_begin) if accelerator.is_main_process else Run(folder)
         if run.is_finished:
             return _take_up_finished(model, run)
         shown = Progress(enabled=progress and accelerator.is_main_process)
@@ -86,9 +96,16 @@ def fit(
     return run
 
 
+def _begun(begin: Callable[[], Run], on_begin: Callable[[Path], None] | None) -> Run:
+    run = begin()
+    if on_begin is not None:
+        on_begin(run.folder)
+    return run
+
+
 def _default_learning_rate(model: LikelihoodModel) -> float:
-    """The model's own, which was chosen on binary data; for other variables that of all models."""
-    own = isinstance(model.conditional, Bernoulli)
+    """The model's own, which was chosen on binary data, or on sequences of any; else that of all models."""
+    own = isinstance(model.conditional, Bernoulli) or isinstance(model, SequenceModel)
     return model.default_learning_rate if own else LikelihoodModel.default_learning_rate
 
 

@@ -41,7 +41,7 @@ from chainrule.training.fingerprint import changed_splits, data_sha256
 from chainrule.training.lock import LOCK_NAME, make_folder
 from chainrule.training.settings import TrainingSettings
 
-__all__ = ["Run"]
+__all__ = ["Run", "check_place"]
 
 METRICS_NAME = "metrics.jsonl"
 CHECKPOINTS_NAME = "checkpoints"
@@ -49,6 +49,8 @@ CHECKPOINTS_NAME = "checkpoints"
 #: they would be taken for those of the run that follows.
 _OF_TABLES = ("schema.json", "detector.json", "detector.safetensors")
 _MARGINALS_NAME = "marginals"
+#: What runs of text, of time series and of sound have beside, likewise.
+_OF_SEQUENCES = ("tokenizer.json", "series.json", "audio.json")
 
 
 class Run:
@@ -96,7 +98,7 @@ class Run:
                 "made_with": {"torch": torch.__version__, "python": platform.python_version()},
             }
         )
-        if folder.is_dir() and not overwrite:
+        if folder.is_dir():
             # A run killed in its very first moment leaves no more than this.
             remove_partials(folder)
         if resume and (folder / CONFIG_NAME).exists():
@@ -104,14 +106,8 @@ class Run:
             run._check_same(config)
             run._check_same_data(data)
             return run
-        if folder.exists() and (not folder.is_dir() or _holds_anything(folder)):
-            if resume:
-                raise ChainruleError(f"{folder} exists and holds no run to resume; choose another --out.")
-            if not overwrite:
-                raise ChainruleError(
-                    f"{folder} already exists; --resume goes on with that run, --overwrite replaces it, "
-                    "or choose another --out."
-                )
+        check_place(folder, resume=resume, overwrite=overwrite)
+        if _is_taken(folder):
             _remove_run(folder)
         make_folder(folder)
         write_json(folder / CONFIG_NAME, config)
@@ -128,11 +124,13 @@ class Run:
                     f"{self.folder} was started with {part} {old.get(part)!r}, not {new[part]!r}; "
                     "choose another --out."
                 )
-        for part in ("settings", "training"):
+        # A run that was started before a setting of training existed had its default.
+        old_training = _as_json({**TrainingSettings().model_dump(), **old["training"]})
+        for part, before in (("settings", old["settings"]), ("training", old_training)):
             for name, value in new[part].items():
-                if old[part].get(name) != value:
+                if before.get(name) != value:
                     raise ChainruleError(
-                        f"{self.folder} was started with {name}={reprlib.repr(old[part].get(name))}, not "
+                        f"{self.folder} was started with {name}={reprlib.repr(before.get(name))}, not "
                         f"{reprlib.repr(value)}; resume with the same settings, or choose another --out."
                     )
 
@@ -253,21 +251,42 @@ class Run:
         write_json(self.folder / CONFIG_NAME, self.config)
 
 
+def check_place(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise `ChainruleError` where a run cannot begin in a folder because of what is in it.
+
+    For saying so before long work; nothing is changed.
+    """
+    if resume and overwrite:
+        raise ChainruleError("resume goes on with a run and overwrite deletes it; choose one of them.")
+    if not _is_taken(folder) or (resume and (folder / CONFIG_NAME).exists()):
+        return
+    if resume:
+        raise ChainruleError(f"{folder} exists and holds no run to resume; choose another --out.")
+    if not overwrite:
+        raise ChainruleError(
+            f"{folder} already exists; --resume goes on with that run, --overwrite replaces it, "
+            "or choose another --out."
+        )
+    _refuse_no_run(folder)
+
+
+def _is_taken(folder: Path) -> bool:
+    """Whether there is anything where a new run is to begin."""
+    return folder.exists() and (not folder.is_dir() or _holds_anything(folder))
+
+
 def _as_json(content: Any) -> Any:
     return json.loads(json.dumps(content))
 
 
 def _holds_anything(folder: Path) -> bool:
-    """Whether there is anything in the folder, apart from the lock of whoever asks."""
-    return any(path.name != LOCK_NAME for path in folder.iterdir())
+    """Whether there is anything in the folder, apart from the lock of whoever asks and unfinished files."""
+    return any(path.name != LOCK_NAME and not path.name.endswith(".partial") for path in folder.iterdir())
 
 
 def _remove_run(folder: Path) -> None:
     """Delete the files of a run and nothing else; refuse a folder that is not one."""
-    if not _is_run(folder):
-        raise ChainruleError(
-            f"{folder} exists and is not a run folder; it will not be overwritten. Choose another --out."
-        )
+    _refuse_no_run(folder)
     remove_checkpoints(folder / CHECKPOINTS_NAME)
     remove_partials(folder)
     marginals = folder / _MARGINALS_NAME
@@ -279,11 +298,18 @@ def _remove_run(folder: Path) -> None:
         *folder.glob("samples.*"),
         folder / "learning_curve.png",
         folder / "conditionals.png",
-        *(folder / name for name in _OF_TABLES),
+        *(folder / name for name in (*_OF_TABLES, *_OF_SEQUENCES)),
         folder / WEIGHTS_NAME,
         folder / CONFIG_NAME,
     ):
         path.unlink(missing_ok=True)
+
+
+def _refuse_no_run(folder: Path) -> None:
+    if not _is_run(folder):
+        raise ChainruleError(
+            f"{folder} exists and is not a run folder; it will not be overwritten. Choose another --out."
+        )
 
 
 def _is_run(folder: Path) -> bool:

@@ -27,6 +27,11 @@ class TrainingSettings(BaseModel):
 
     epochs: int = Field(50, ge=1, description="passes over the training data")
     batch_size: int = Field(100, ge=1, description="examples per update, over all devices together")
+    carry_state: bool = Field(
+        False,
+        description="take the rows for consecutive pieces of one sequence and go on from the state after the "
+        "row before (truncated back-propagation through time); for models that can",
+    )
     learning_rate: float | None = Field(
         None, gt=0, description="peak learning rate of AdamW; none for the model's own default"
     )

@@ -21,6 +21,7 @@ from chainrule.data import Dataset
 from chainrule.errors import NonFiniteLossError
 from chainrule.likelihood import LikelihoodModel
 from chainrule.training.batches import Batch, batches, evaluation_batches, step_generator, step_seed
+from chainrule.training.carried import CarriedLoss, validate_carried
 from chainrule.training.checkpoint import Checkpoint, latest_checkpoint, remove_checkpoints, write_checkpoint
 from chainrule.training.devices import interrupt_between_steps, reseed, seeded
 from chainrule.training.progress import Bar, Progress
@@ -29,13 +30,18 @@ from chainrule.training.settings import TrainingSettings
 
 __all__ = ["Trainer", "learning_rate_factor", "validate"]
 
+#: Examples that are validated together: at most so many, and so many parameters of conditionals.
+_MOST_ROWS, _MOST_PARAMS = 500, 1 << 26
+
 
 @torch.no_grad()
 def validate(model: LikelihoodModel, data: Dataset) -> float:
     """Mean of `validation_loss` over the validation split, nats per example, summed in float64."""
     device = model._reference.device
     total, count = 0.0, 0
-    for batch in evaluation_batches(model, data, "validation", batch_size=500):
+    params = model.num_variables * model.conditional.num_params
+    rows = max(1, min(_MOST_ROWS, _MOST_PARAMS // params))
+    for batch in evaluation_batches(model, data, "validation", batch_size=rows):
         batch = batch.to(device)
         total += model.validation_loss(batch.values, batch.context).cpu().double().sum().item()
         count += len(batch.values)
@@ -67,7 +73,7 @@ class _Loss(nn.Module):
 
 
 class Trainer:
-    """One gradient run. Its whole state is `model`, `average`, `optimizer` and `at`.
+    """One gradient run. Its whole state is `model`, `average`, `optimizer`, `carried` and `at`.
 
     With several processes (`accelerate launch`) each computes its share of every batch and the whole
     validation, so all take the same decisions; the main one alone writes.
@@ -98,7 +104,8 @@ class Trainer:
         )
         # The optimizer needs no wrapper: nothing is accumulated or scaled, and Accelerate's looks for
         # another optimizer library on the import path twice a step.
-        self.loss = accelerator.prepare(_Loss(model))
+        self.carried = CarriedLoss(model) if settings.carry_state else None
+        self.loss = accelerator.prepare(_Loss(model) if self.carried is None else self.carried)
         # After `prepare`, which gives every process the main one's weights.
         self.average = deepcopy(model).eval().requires_grad_(False)
         pairs = zip(self.average.parameters(), model.parameters(), strict=True)
@@ -132,6 +139,8 @@ class Trainer:
         with self.progress.over(self.total_steps, self.at.step, self.model.num_variables) as bar:
             while self.at.step < self.total_steps and not self._patience_is_over():
                 epoch, first_batch = divmod(self.at.step, self.steps_per_epoch)
+                if self.carried is not None and first_batch == 0:
+                    self.carried.begin()
                 for batch in self._batches(epoch, first_batch):
                     loss = self._update(batch)
                     self.at.step += 1
@@ -217,7 +226,7 @@ class Trainer:
         for name, value in self.model.state_dict(keep_vars=True).items():
             if not isinstance(value, nn.Parameter):
                 saved[name].copy_(value)
-        nll = validate(self.average, self.data)
+        nll = (validate if self.carried is None else validate_carried)(self.average, self.data)
         if not math.isfinite(nll):
             raise self._non_finite(f"the validation loss became {nll}", self.at.step)
         return nll
@@ -257,6 +266,8 @@ class Trainer:
             for index, parameter in enumerate(self.parameters):
                 for key, value in self.optimizer.state[parameter].items():
                     tensors[f"optimizer.{index}.{key}"] = value
+            if self.carried is not None:
+                tensors |= self.carried.tensors()
             self.run.secure_metrics()  # the checkpoint says how many lines there are
             checkpoint = Checkpoint(self.at.step, asdict(self.at), tensors, self.run.identity)
             write_checkpoint(self.run.checkpoints, checkpoint)
@@ -280,6 +291,8 @@ class Trainer:
                 self.optimizer.state[parameter] = {
                     key: value.to(parameter.device, copy=True) for key, value in saved.items()
                 }
+            if self.carried is not None:
+                self.carried.restore(checkpoint.tensors)
         if self.accelerator.is_main_process:
             self.run.forget_metrics_after(self.at.metrics_lines)
 

@@ -1,0 +1,203 @@
+"""Causal self-attention: every place looks at itself and at places before it, all at once or one by one.
+
+Vaswani et al. 2017, equation 1: softmax(Q K^T / sqrt(d)) V, here for j <= i only, through PyTorch's fused
+`scaled_dot_product_attention`, which never holds the n x n weights. Heads may share keys and values in
+groups (Ainslie et al. 2023), and a window may bound how far back a place looks (Child et al. 2019,
+Beltagy et al. 2020); its cost is then n x window, not n^2.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+__all__ = ["CausalSelfAttention", "KeyValueCache", "rotary_angles", "rotated"]
+
+#: Places that a fresh cache has room for.
+_ROOM = 32
+
+
+class KeyValueCache:
+    """Keys and values of the places that later ones still look at, `(batch, heads, length, width)` each.
+
+    Room grows twofold when it is used up; under a `window` what nobody looks at any more is dropped, so
+    memory stays at twice the window.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, window: int | None) -> None:
+        self._keys, self._values, self.window = keys, values, window
+        self.length = 0
+
+    @classmethod
+    def empty(
+        cls, batch_size: int, heads: int, width: int, window: int | None, like: Tensor
+    ) -> KeyValueCache:
+        """A cache that has seen nothing, of the dtype and on the device of `like`."""
+        room = _ROOM if window is None else 2 * window
+        shape = (batch_size, heads, room, width)
+        return cls(like.new_empty(shape), like.new_empty(shape), window)
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the next places behind those that are kept; returns all of them, views of the cache."""
+        kept, new = self.length, keys.shape[2]
+        if kept + new > self._keys.shape[2]:
+            if self.window is not None:
+                kept = min(kept, self.window - 1)
+            self._move(
+                kept, max(2 * (kept + new), self._keys.shape[2]) if self.window is None else kept + new
+            )
+        end = kept + new
+        self._keys[:, :, kept:end] = keys
+        self._values[:, :, kept:end] = values
+        self.length = end
+        first = 0 if self.window is None else max(0, kept - self.window + 1)
+        return self._keys[:, :, first:end], self._values[:, :, first:end]
+
+    def _move(self, kept: int, room: int) -> None:
+        """Bring the last `kept` places to the front, of a new piece of memory if there is not room enough."""
+        self._keys, self._values = (
+            _moved(old, self.length, kept, room) for old in (self._keys, self._values)
+        )
+        self.length = kept
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> KeyValueCache:
+        """The same with its tensors changed, such as to other rows of the batch."""
+        changed = copy.copy(self)
+        changed._keys, changed._values = change(self._keys), change(self._values)
+        return changed
+
+
+def _moved(old: Tensor, length: int, kept: int, room: int) -> Tensor:
+    last = old[:, :, length - kept : length]
+    if room <= old.shape[2]:
+        old[:, :, :kept] = last.clone()
+        return old
+    new = old.new_empty(*old.shape[:2], room, old.shape[3])
+    new[:, :, :kept] = last
+    return new
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head attention in which place i looks at places j <= i (and j > i - window).
+
+    - `width`: of the inputs and outputs; `num_heads` divides it.
+    - `num_kv_heads`: heads of keys and values, each shared by num_heads / num_kv_heads heads of queries.
+    - `window`: how many places one looks at, its own included; None for all.
+    - `dropout`: of the attention weights, in training.
+
+    Parameters: `into` `(width + 2 num_kv_heads width / num_heads, width)` and `out` `(width, width)`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        num_kv_heads: int,
+        *,
+        window: int | None = None,
+        bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_heads, self.num_kv_heads, self.window = num_heads, num_kv_heads, window
+        self.head_width, self.dropout = width // num_heads, dropout
+        self.into = nn.Linear(width, (num_heads + 2 * num_kv_heads) * self.head_width, bias=bias)
+        self.out = nn.Linear(width, width, bias=bias)
+
+    def forward(
+        self, x: Tensor, angles: tuple[Tensor, Tensor] | None = None, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Attend from the places of x to each other and to those of the cache: `(batch, k, width)`.
+
+        - `angles`: cosines and sines of `rotary_angles` for the places of x; None leaves them as they are.
+        - `cache`: holds what came before; the places of x are added to it. None: nothing came before.
+        """
+        batch, length, width = x.shape
+        heads = self.into(x).view(batch, length, -1, self.head_width).transpose(1, 2)
+        parts = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
+        queries, keys, values = heads.split(parts, dim=1)  # (batch, heads, k, head_width)
+        if angles is not None:
+            queries, keys = rotated(queries, *angles), rotated(keys, *angles)
+        if cache is not None:
+            keys, values = cache.append(keys, values)
+        attended = self._attend(queries, keys, values)
+        mixed: Tensor = self.out(attended.transpose(1, 2).reshape(batch, length, width))
+        return mixed
+
+    def new_cache(self, batch_size: int) -> KeyValueCache:
+        """A cache for this layer that has seen nothing."""
+        return KeyValueCache.empty(
+            batch_size, self.num_kv_heads, self.head_width, self.window, like=self.out.weight
+        )
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """The last of the places of the keys are those of the queries."""
+        grouped = self.num_kv_heads != self.num_heads
+        dropout = self.dropout if self.training else 0.0
+        new, seen = queries.shape[2], keys.shape[2]
+        if self.window is not None and seen > self.window and new > 1:
+            return self._attend_in_window(queries, keys, values, dropout)
+        mask = None
+        if 1 < new < seen:
+            ones = torch.ones(new, seen, dtype=torch.bool, device=queries.device)
+            mask = ones.tril(seen - new)
+        return scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=mask,
+            dropout_p=dropout,
+            is_causal=1 < new == seen,
+            enable_gqa=grouped,
+        )
+
+    def _attend_in_window(self, queries: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
+        """Blocks of `window` queries, each with its own block of keys and the one before.
+
+        Nothing else is in reach of a block, so the cost is 2 n window.
+        """
+        assert self.window is not None
+        window, batch, new = self.window, len(queries), queries.shape[2]
+        seen = keys.shape[2]
+        blocks = -(-seen // window)
+        spare = blocks * window - seen
+        if self.num_kv_heads != self.num_heads:
+            groups = self.num_heads // self.num_kv_heads
+            keys, values = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1)
+        # Queries of places read before stand in as zeros; what they attend to is thrown away.
+        asked = pad(queries, (0, 0, seen - new, spare)).flatten(0, 1)
+        asked = asked.view(len(asked), blocks, window, -1)
+        near = [
+            torch.cat([both[:, :-1], both[:, 1:]], dim=2)  # the block before, and the block itself
+            for both in (
+                pad(part, (0, 0, window, spare)).flatten(0, 1).unflatten(1, (blocks + 1, window))
+                for part in (keys, values)
+            )
+        ]
+        row = torch.arange(window, device=keys.device)[:, None]
+        column = torch.arange(2 * window, device=keys.device)
+        mask = ((column > row) & (column <= row + window)).repeat(blocks, 1, 1)
+        mask[0, :, :window] = False  # there is no block before the first
+        attended = scaled_dot_product_attention(asked, *near, attn_mask=mask, dropout_p=dropout)
+        return attended.flatten(1, 2)[:, seen - new : seen].unflatten(0, (batch, self.num_heads))
+
+
+def rotary_angles(positions: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines `(k, width)` that turn heads by their place (Su et al. 2021, equation 34).
+
+    - `positions`: `(k,)` in the dtype of the angles; `width`: of a head, even.
+    """
+    half = torch.arange(0, width, 2, device=positions.device, dtype=torch.float64)
+    angles = positions.double()[:, None] * 10_000.0 ** (-half / width)
+    angles = torch.cat([angles, angles], dim=1)
+    return angles.cos().to(positions.dtype), angles.sin().to(positions.dtype)
+
+
+def rotated(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn the pairs (i, i + width / 2) of `(..., k, width)` by their angles."""
+    first, second = heads.chunk(2, dim=-1)
+    return heads * cosines + torch.cat([-second, first], dim=-1) * sines
