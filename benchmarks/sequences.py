@@ -19,6 +19,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -123,7 +124,7 @@ def lengths() -> list[dict[str, Any]]:
             for at in range(1000):
                 start = time.perf_counter()
                 model.read(state, torch.zeros(batch, 1))
-                if 50 <= at < 150 or 900 <= at:
+                if 50 <= at < 150 or at >= 900:
                     times[at >= 900].append(time.perf_counter() - start)
         for name, found in zip(("characters 50-150", "characters 900-1000"), times, strict=True):
             middle = sorted(found)[len(found) // 2]
@@ -204,8 +205,8 @@ def train(steps: int = 60) -> list[dict[str, Any]]:
         return torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
 
     sides: dict[str, Callable[[], Any]] = {
-        "nanoGPT restated": lambda o=adam(plain): plain_step(o),
-        **{name: lambda m=model, o=adam(model): our_step(m, o) for name, model in ours.items()},
+        "nanoGPT restated": partial(plain_step, adam(plain)),
+        **{name: partial(our_step, model, adam(model)) for name, model in ours.items()},
     }
     best = shortest(sides, steps)
     return [

@@ -120,7 +120,7 @@ def measure_video(data: Path, folder: Path, plot: Path | None) -> list[dict[str,
         began = time.perf_counter()
         model = fit_series(frame, folder / name, time="frame", model=name, progress=False)
         seconds = time.perf_counter() - began
-        result = evaluate_series(model, frame, horizon=24, origins=150, num_paths=400)
+        result = evaluate_series(model, frame, horizon=24, origins=60, num_paths=200)
         rows.append(
             {
                 "what": f"video, {name}",

@@ -38,7 +38,7 @@ TINY = {"channels": 4, "skip_channels": 6, "layers_per_stack": 3, "num_stacks": 
 
 
 def noise(seconds: float = 0.1, rate: int = 8000, seed: int = 0) -> Recording:
-    draws = np.random.default_rng(seed).uniform(-0.9, 0.9, round(seconds * rate))
+    draws = np.random.default_rng(seed).uniform(-0.4, 0.4, round(seconds * rate))
     return Recording(draws, rate, f"noise {seed}")
 
 
@@ -341,14 +341,16 @@ def test_a_model_with_an_end_stops_there() -> None:
     with torch.no_grad():
         model.model.head.bias[256] += 4.0  # make ends common
     # Each length is the place of the first end in a sample that goes on to the last value.
-    network = model.model.with_length(200)
-    for seed in (0, 1, 3):
-        codes = network.sample(1, seed=seed)[0]
-        first = int((codes == 256).nonzero()[0])
-        assert 0 < first < 200
-        assert len(model.sample(200 / 8000, seed=seed).samples) == first
-    with pytest.raises(ChainruleError, match="ends before its first sample"):
-        model.sample(1.0, seed=2)
+    network, firsts = model.model.with_length(200), []
+    for seed in range(6):
+        firsts.append(int((network.sample(1, seed=seed)[0] == 256).nonzero()[0]))
+        if firsts[-1] == 0:
+            with pytest.raises(ChainruleError, match="ends before its first sample"):
+                model.sample(200 / 8000, seed=seed)
+        else:
+            assert len(model.sample(200 / 8000, seed=seed).samples) == firsts[-1]
+    assert min(firsts) == 0
+    assert len(set(firsts)) > 3
 
 
 def test_classes_are_heard_and_checked() -> None:

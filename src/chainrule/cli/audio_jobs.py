@@ -194,6 +194,7 @@ def _npz(rows: Sequence[dict[str, Any]], scores: Sequence[AudioScore], per_varia
     import numpy as np
 
     arrays: dict[str, Any] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    arrays["files"] = arrays.pop("file")  # an argument of `savez` is called file
     if per_variable:
         arrays["surprise"] = np.concatenate([score.surprise for score in scores])
         arrays["offsets"] = np.cumsum([0, *arrays["samples"]])

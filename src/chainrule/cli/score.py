@@ -341,7 +341,7 @@ def _write(
         arrays: dict[str, Any] = {"index": np.arange(len(values)), "log_prob": scores.log_prob}
         arrays["bits_per_dim"] = -scores.log_prob / per_dim
         if scores.names:
-            arrays["file"] = np.array(scores.names)
+            arrays["files"] = np.array(scores.names)  # an argument of `savez` is called file
         if scores.per_variable is not None:
             arrays["log_prob_per_variable"] = scores.per_variable
         buffer = io.BytesIO()

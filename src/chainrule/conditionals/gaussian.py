@@ -10,8 +10,8 @@ from torch import Tensor
 from chainrule.conditionals.base import Conditional
 from chainrule.conditionals.scales import (
     MIN_SCALE,
-    compressed_code,
     checked_min_scale,
+    compressed_code,
     open_uniform,
     positive_scale,
 )

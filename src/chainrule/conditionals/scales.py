@@ -14,8 +14,8 @@ __all__ = [
     "LINEAR_READ",
     "MAX_LOG_SCALE",
     "MIN_SCALE",
-    "compressed_code",
     "checked_min_scale",
+    "compressed_code",
     "open_uniform",
     "positive_scale",
 ]

@@ -12,8 +12,8 @@ from chainrule.arguments import real_number
 from chainrule.conditionals.base import Conditional
 from chainrule.conditionals.scales import (
     MIN_SCALE,
-    compressed_code,
     checked_min_scale,
+    compressed_code,
     open_uniform,
     positive_scale,
 )

@@ -171,19 +171,26 @@ class CausalSelfAttention(nn.Module):
         # Queries of places read before stand in as zeros; what they attend to is thrown away.
         asked = pad(queries, (0, 0, seen - new, spare)).flatten(0, 1)
         asked = asked.view(len(asked), blocks, window, -1)
-        near = [
-            torch.cat([both[:, :-1], both[:, 1:]], dim=2)  # the block before, and the block itself
-            for both in (
-                pad(part, (0, 0, window, spare)).flatten(0, 1).unflatten(1, (blocks + 1, window))
-                for part in (keys, values)
-            )
-        ]
+        near_keys, near_values = (_with_block_before(part, window, spare) for part in (keys, values))
         row = torch.arange(window, device=keys.device)[:, None]
         column = torch.arange(2 * window, device=keys.device)
         mask = ((column > row) & (column <= row + window)).repeat(blocks, 1, 1)
         mask[0, :, :window] = False  # there is no block before the first
-        attended = scaled_dot_product_attention(asked, *near, attn_mask=mask, dropout_p=dropout)
-        return attended.flatten(1, 2)[:, seen - new : seen].unflatten(0, (batch, self.num_heads))
+        attended = scaled_dot_product_attention(
+            asked, near_keys, near_values, attn_mask=mask, dropout_p=dropout
+        )
+        rows = attended.flatten(1, 2)[:, seen - new : seen]
+        return rows.reshape(batch, self.num_heads, new, -1)
+
+
+def _with_block_before(part: Tensor, window: int, spare: int) -> Tensor:
+    """Keys or values `(batch, heads, n, width)` in blocks, each behind the one before it.
+
+    Returns `(batch * heads, blocks, 2 window, width)`; before the first block there are zeros.
+    """
+    padded = pad(part, (0, 0, window, spare)).flatten(0, 1)
+    blocks = padded.reshape(len(padded), -1, window, padded.shape[-1])
+    return torch.cat([blocks[:, :-1], blocks[:, 1:]], dim=2)
 
 
 def rotary_angles(positions: Tensor, width: int) -> tuple[Tensor, Tensor]:

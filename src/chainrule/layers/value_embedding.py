@@ -2,7 +2,7 @@
 
 Where all variables are of one family, both ends are the same for every variable, so that a sequence may have
 any length. Where families differ (`Mixed`: the columns of a table), every variable has weights of its own.
-Where a few variables come round again and again (a `period`: the columns of a time series), so does each of them.
+Where a few variables come round again and again (a `period`: the columns of a series), so does each of them.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,10 @@ _CHUNK = 28
 
 #: Up to this share of values that are not 0, the changes of the hidden state are kept for the backward pass.
 _SPARSE = 0.2
+
+
+#: Up to so many hidden activations in a batch, computing all anew is quicker than finding those that change.
+_FEW = 2**16
 
 
 class NADE(AutoregressiveModel):
@@ -99,21 +103,21 @@ class NADE(AutoregressiveModel):
         """The hidden pre-activation before any variable is known."""
         start, output_bias = self._offsets(batch_size, context)
         start = start.clone()
-        return _NADEState(start, torch.sigmoid(start), output_bias.expand(batch_size, -1).T.contiguous())
+        return _NADEState(
+            start,
+            torch.sigmoid(start),
+            output_bias.expand(batch_size, -1).T.contiguous(),
+            self.weight.split(self.sequence_inputs.sizes),  # type: ignore[no-untyped-call]
+            self.output_weight.T.split(self.sequence_outputs.sizes, dim=1),  # type: ignore[no-untyped-call]
+        )
 
     def step(self, state: _NADEState, previous_value: Tensor | None) -> tuple[Tensor, _NADEState]:
         """Add the previous variable's rows of W where it is not 0; O(d) per variable."""
         t = state.position
         if previous_value is not None:
-            inputs = self.encode_sequence(previous_value[:, None], t - 1)
-            weight = self.weight[self.sequence_inputs.starts[t - 1] : self.sequence_inputs.starts[t]]
-            rows = inputs.any(1).nonzero()[:, 0]
-            if len(rows):
-                changed = state.preactivation[rows].addmm_(inputs[rows], weight)
-                state.preactivation.index_copy_(0, rows, changed)
-                state.hidden.index_copy_(0, rows, torch.sigmoid(changed))
-        own = slice(self.sequence_outputs.starts[t], self.sequence_outputs.starts[t + 1])
-        params = torch.addmm(state.output_bias[own].T, state.hidden, self.output_weight[own].T)
+            state.enter(self.conditional_at(t - 1).encode(previous_value), state.entering[t - 1])
+        bias = state.output_bias[self.sequence_outputs.starts[t] : self.sequence_outputs.starts[t + 1]]
+        params = torch.addmm(bias.T, state.hidden, state.leaving[t])
         state.position += 1
         return self.sequence_outputs.widen(params), state
 
@@ -142,11 +146,29 @@ class _NADEState:
     preactivation: Tensor  # (batch, d): c + sum_{j < position} W_j x_j
     hidden: Tensor  # (batch, d): its sigmoid
     output_bias: Tensor  # (O, batch)
+    entering: Sequence[Tensor]  # of each variable: W_j, (its inputs, d)
+    leaving: Sequence[Tensor]  # of each variable: V_i, (d, its outputs)
     position: int = 0
 
+    def enter(self, inputs: Tensor, weight: Tensor) -> None:
+        """Add inputs `(batch, k)` times weight `(k, d)` to the hidden state, where that changes anything."""
+        if self.hidden.numel() <= _FEW:
+            if inputs.any():
+                self.preactivation.addmm_(inputs, weight)
+                self.hidden = torch.sigmoid(self.preactivation)
+            return
+        rows = inputs.any(1).nonzero()[:, 0]
+        if len(rows):
+            changed = self.preactivation.index_select(0, rows).addmm_(inputs.index_select(0, rows), weight)
+            self.preactivation.index_copy_(0, rows, changed)
+            self.hidden.index_copy_(0, rows, torch.sigmoid(changed))
+
     def select_rows(self, rows: Tensor) -> _NADEState:
-        return _NADEState(
-            self.preactivation[rows], self.hidden[rows], self.output_bias[:, rows], self.position
+        return replace(
+            self,
+            preactivation=self.preactivation[rows],
+            hidden=self.hidden[rows],
+            output_bias=self.output_bias[:, rows],
         )
 
 

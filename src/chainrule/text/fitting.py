@@ -118,15 +118,18 @@ def window_length(corpus: Corpus, length: int | None = None) -> int:
         length = whole_number("length", length, minimum=2)
     if corpus.lines:
         return max(2, min(corpus.longest("train", "validation"), length or _LINE_LENGTH))
-    if length is not None:
-        return length
-    shortest = min(len(corpus.split("train")) // 2, len(corpus.split("validation")))
+    validation = 0 if corpus.validation is None else len(corpus.validation)
+    shortest = min(len(corpus.train) // 2, validation)
     if shortest < 2:
         raise ChainruleError(
-            f"{corpus.name} is too short: {len(corpus.train)} tokens to train on and "
-            f"{len(corpus.split('validation'))} to validate on; give a longer text."
+            f"{corpus.name} is too short: {len(corpus.train)} tokens to train on and {validation} to validate "
+            "on; give a longer text."
         )
-    return min(DEFAULT_LENGTH, shortest)
+    if length is None:
+        return min(DEFAULT_LENGTH, shortest)
+    if length > min(len(corpus.train), validation):
+        corpus.windows(length)  # says which part is shorter
+    return length
 
 
 def _schedule(rows: int, batch_size: int) -> dict[str, Any]:

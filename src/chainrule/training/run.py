@@ -125,7 +125,7 @@ class Run:
                     "choose another --out."
                 )
         # A run that was started before a setting of training existed had its default.
-        old_training = _as_json({**TrainingSettings().model_dump(), **old["training"]})
+        old_training = _as_json({**TrainingSettings.model_validate({}).model_dump(), **old["training"]})
         for part, before in (("settings", old["settings"]), ("training", old_training)):
             for name, value in new[part].items():
                 if before.get(name) != value:
