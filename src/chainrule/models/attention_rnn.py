@@ -41,7 +41,7 @@ class AttentionRNNState(RNNState):
 class AttentionRNN(RNN):
     """A recurrent network with attention over its own earlier states.
 
-    - `similarity` of h = h_t with g = h_i: `"dot"`, h . g; `"scaled-dot"`, h . g / sqrt(d); `"additive"`,
+    - `similarity`: of h = h_t with g = h_i: `"dot"`, h . g; `"scaled-dot"`, h . g / sqrt(d); `"additive"`,
       v . tanh(W_q h + W_k g), with `attention_size` rows (`hidden` unless given); `"multiplicative"`,
       h' W g.
     - All other arguments as in `RNN`; `tied` is not among them, since outputs read 2 `hidden` numbers.
