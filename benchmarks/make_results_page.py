@@ -39,14 +39,16 @@ SAMPLING = """## Sampling: 64 binary images of 28 x 28, float32
 
 Three samplers with the same noise in one run: ours, which reuses what it has computed; one full parallel pass per
 variable, which is what public implementations do; and fixed-point iteration over whole images. All three give the
-same images, bit for bit. *Over one pass* is our time over that of one parallel pass over the same 64 images. Where that
-is well above one, the passes of a small network are so quick that the overhead of the steps shows.
+same images, bit for bit. They take turns, and the least time of each is given. *Over one pass* is our time over that of
+one parallel pass over the same 64 images. Where that is well above one, the passes of a small network are so quick that
+the overhead of the steps shows.
 """
 
 TRAINING = """## Training throughput
 
-A step is forward, backward and Adam, each case in a process of its own, in one run. *Plain loop* slices W[:, i] under
-autograd; *plain* is pytorch-made's network restated. Memory is what training added to the process.
+A step is forward, backward and Adam; the two sides of a pair take turns in one process, and the least time of a step
+is given. *Plain loop* slices W[:, i] under autograd; *plain* is pytorch-made's network restated. Memory is what a few
+steps add to a process of their own.
 """
 
 START = "## Starting up\n"

@@ -1,12 +1,15 @@
 """Training throughput and memory: NADE against the plain loop, MADE against the plain masked network.
 
-    python benchmarks/training.py [--steps 10] [--threads 2]
+    python benchmarks/training.py [--rounds 20] [--threads 2]
 
 `PlainNADE` is what public implementations do: a Python loop over the variables that slices W[:, i] under
 autograd, whose backward pass fills a whole gradient of W for every slice. `PlainMADE` restates
-pytorch-made's network: weight times float mask in every layer, ReLU, dense products. Each is a forward
-pass, a backward pass and Adam, timed in one run on the same images of
-binarized MNIST; memory is what it adds to its own process.
+pytorch-made's network: weight times float mask in every layer, ReLU, dense products. Each step is a forward
+pass, a backward pass and Adam, on the same images of binarized MNIST.
+
+The two sides of a pair take turns in one process, and the least time of a step is reported: the same code
+in two processes differs by a fifth, and what else the machine does only adds to a time (see `timing.py`).
+Memory is what a few steps add to a process of their own.
 """
 
 from __future__ import annotations
@@ -14,20 +17,22 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import re
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from machine import write
+from timing import least_seconds
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from chainrule import data
 from chainrule.errors import ChainruleError
 from chainrule.models import MADE, NADE
+
+#: Steps after which the memory of a process has seen its peak.
+MEMORY_STEPS = 4
 
 N = 784
 
@@ -71,26 +76,22 @@ def plain_made(hidden: tuple[int, ...]) -> nn.Module:
     return nn.Sequential(*layers[:-1])
 
 
-def library_loss(model: NADE | MADE) -> Callable[[Tensor], Tensor]:
-    return lambda x: model.training_loss(x, None, torch.Generator()).mean()
+def loss_of(model: nn.Module, x: Tensor) -> Tensor:
+    """Mean nats of a batch."""
+    if isinstance(model, NADE | MADE):
+        return model.training_loss(x, None, torch.Generator()).mean()
+    return cross_entropy(model(x), x, reduction="sum") / len(x)
 
 
-def plain_loss(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    return lambda x: cross_entropy(model(x), x, reduction="sum") / len(x)
-
-
-CASES: dict[str, tuple[int, Callable[[], tuple[nn.Module, Callable[[Tensor], Tensor]]]]] = {}
+#: Batch and what makes the model of every case; pairs of ours and the plain one stand together.
+CASES: dict[str, tuple[int, Callable[[], nn.Module]]] = {}
 
 
 def case(name: str, batch: int) -> Callable[[Callable[[], nn.Module]], None]:
     """Register a case; its function builds the model."""
 
     def register(build: Callable[[], nn.Module]) -> None:
-        def with_loss() -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-            model = build()
-            return model, library_loss(model) if isinstance(model, NADE | MADE) else plain_loss(model)
-
-        CASES[name] = (batch, with_loss)
+        CASES[name] = (batch, build)
 
     return register
 
@@ -117,44 +118,62 @@ def peak_mib() -> float:
     return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024
 
 
-def measure(name: str, x: Tensor, steps: int, threads: int, queue: Any) -> None:
-    """Run one case in this process and report seconds a step and peak memory."""
-    torch.set_num_threads(threads)
+def training_step(name: str, x: Tensor) -> Callable[[], None]:
+    """One step of a case, to be called again and again."""
     torch.manual_seed(0)
-    _, build = CASES[name]
-    before = peak_mib()
-    model, loss_of = build()
+    model = CASES[name][1]()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    times = []
-    for step in range(steps + 2):
-        start = time.perf_counter()
-        loss_of(x).backward()
+
+    def step() -> None:
+        loss_of(model, x).backward()
         optimizer.step()
         optimizer.zero_grad()
-        if step >= 2:
-            times.append(time.perf_counter() - start)
+
+    return step
+
+
+def report_memory(name: str, x: Tensor, threads: int, queue: Any) -> None:
+    """Run a few steps of one case in this process and report the peak memory, added and in all."""
+    torch.set_num_threads(threads)
+    before = peak_mib()
+    step = training_step(name, x)
+    for _ in range(MEMORY_STEPS):
+        step()
     peak = peak_mib()
-    queue.put((statistics.median(times), peak - before, peak))
+    queue.put((peak - before, peak))
 
 
-def run_alone(name: str, steps: int, threads: int) -> dict[str, Any]:
-    """One case in a fresh process, so that its peak memory is its own."""
+def memory_alone(name: str, x: Tensor, threads: int) -> tuple[float, float]:
+    """Peak memory of one case in a fresh process, so that it is its own: added and in all, MiB."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    # The images are read here: reading a whole data set would be the child's peak of memory.
-    process = context.Process(target=measure, args=(name, images(CASES[name][0]), steps, threads, queue))
+    # The images are handed over: reading a whole data set would be the child's peak of memory.
+    process = context.Process(target=report_memory, args=(name, x, threads, queue))
     process.start()
-    seconds, added, peak = queue.get()
+    added, peak = queue.get()
     process.join()
-    batch = CASES[name][0]
-    return {
-        "case": name,
-        "batch": batch,
-        "seconds_a_step": seconds,
-        "images_per_second": batch / seconds,
-        "added_peak_mib": added,
-        "peak_rss_mib": peak,
-    }
+    return added, peak
+
+
+def measure_pair(names: tuple[str, str], rounds: int, threads: int) -> list[dict[str, Any]]:
+    """The rows of ours and the plain one."""
+    batch = CASES[names[0]][0]
+    x = images(batch)
+    seconds = least_seconds({name: training_step(name, x) for name in names}, rounds=rounds, turn=0.1)
+    rows = []
+    for name in names:
+        added, peak = memory_alone(name, x, threads)
+        rows.append(
+            {
+                "case": name,
+                "batch": batch,
+                "seconds_a_step": seconds[name],
+                "images_per_second": batch / seconds[name],
+                "added_peak_mib": added,
+                "peak_rss_mib": peak,
+            }
+        )
+    return rows
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -177,11 +196,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=20, help="turns of a tenth of a second for each side")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = [run_alone(name, options.steps, options.threads) for name in CASES]
+    names = list(CASES)
+    rows = []
+    for pair in zip(names[::2], names[1::2], strict=True):
+        rows += measure_pair(pair, options.rounds, options.threads)
     path = write("training-throughput", rows)
     path.with_suffix(".md").write_text(table(rows) + "\n", encoding="utf-8")
     print(f"{table(rows)}\n\nwritten to {path} and .md")

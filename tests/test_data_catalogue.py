@@ -24,7 +24,7 @@ from chainrule.data import CATALOGUE, SPLITS, DataFile, Dataset, binarize
 from chainrule.data.files import locate
 
 DEBD = sorted(name for name, entry in CATALOGUE.items() if entry.kind == "table" and entry.levels == 2)
-EMBEDDED = ["digits", "wine", "breast-cancer"]
+EMBEDDED = ["digits", "python-docs", "wine", "breast-cancer"]
 
 
 @pytest.fixture
@@ -64,6 +64,7 @@ def test_entries_are_known_before_anything_is_read(bare: Path) -> None:
         "fashion-mnist",
         "binarized-mnist",
         "cifar10",
+        "tinyshakespeare",
     }
     for name, entry in CATALOGUE.items():
         page = data.describe(name)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from text_helpers import TEXT, abc_model, transformer
 
 from chainrule.conditionals import Categorical
 from chainrule.errors import ChainruleError
@@ -29,24 +30,6 @@ from chainrule.text import (
 from chainrule.text.decoding import Decoder
 from chainrule.text.generating import Reader
 from chainrule.training import seeded
-
-TEXT = "the cat sat on the mat.\nthe dog sat on the log.\n" * 40
-
-
-def transformer(length=8, levels=4, **settings) -> Transformer:
-    with seeded(3):
-        model = Transformer(
-            (length,), width=8, num_layers=2, num_heads=2, conditional=Categorical(levels), **settings
-        )
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.normal_(std=0.6)
-    return model.eval()
-
-
-def abc_model(**settings) -> LanguageModel:
-    return LanguageModel(transformer(**settings), CharTokenizer("abc"))
-
 
 # ---------------------------------------------------------------- tokenizers
 

@@ -224,15 +224,12 @@ def evaluate_audio_run(run: str, data: str | None, part: str, limit: int | None,
         nats = result.nats_per_sample
         print_json({"run": run, "data": source, **vars(result), "nats_per_sample": nats, "seconds": seconds})
         return
-    plural = "" if result.recordings == 1 else "s"
+    recordings = f"{result.recordings:,} recording{'' if result.recordings == 1 else 's'}"
     error = "" if math.isnan(result.standard_error) else f" ± {result.standard_error:.4f} (standard error)"
     print_facts(
         [
             ("run", f"{run} ({model.code.name}, {model.rate:,} Hz)"),
-            (
-                "data",
-                f"{source}, {part}: {result.recordings:,} recording{plural}, {result.samples:,} samples",
-            ),
+            ("data", f"{collection.name}, {part}: {recordings}, {result.samples:,} samples"),
             ("NLL", f"{result.bits_per_sample:.4f}{error} bits a sample, {result.nats_per_sample:.4f} nats"),
             ("", f"of which {result.end_bits_per_sample:.4f} for where they end"),
             ("time", f"{seconds:.1f} s"),

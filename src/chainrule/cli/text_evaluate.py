@@ -30,7 +30,7 @@ def evaluate_text(run: str, data: str | None, split: str, limit: int | None, as_
     began = time.perf_counter()
     with counting("evaluating", enabled=not as_json) as on_tokens:
         figures = measure(opened.model, corpus, part, limit=limit, on_tokens=on_tokens)
-    content = _content(opened, figures, what, corpus.unknown[part], time.perf_counter() - began)
+    content = _content(opened, figures, what, time.perf_counter() - began)
     content["data_changed"] = changed
     published = _published(opened, data)
     content["published"] = [vars(result) for result in published]
@@ -83,7 +83,7 @@ def _published(run: TextRun, data: str | None) -> tuple[Any, ...]:
     return entry.published if entry is not None and same and not run.model.of_lines else ()
 
 
-def _content(run: TextRun, figures: TextFigures, what: str, unknown: int, seconds: float) -> dict[str, Any]:
+def _content(run: TextRun, figures: TextFigures, what: str, seconds: float) -> dict[str, Any]:
     return {
         "run": run.source,
         "model": run.name,
@@ -92,7 +92,7 @@ def _content(run: TextRun, figures: TextFigures, what: str, unknown: int, second
         "tokens": figures.tokens,
         "available": figures.available,
         "characters": figures.characters,
-        "unknown": unknown,
+        "unknown": figures.unknown,
         "nats_per_token": figures.nll,
         "standard_error": figures.standard_error,
         "blocks": figures.blocks,

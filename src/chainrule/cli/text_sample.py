@@ -124,7 +124,7 @@ def _remark(run: TextRun, prompt: str, cuts: Cuts) -> None:
     if limit is not None and tokens > limit:
         say(
             f"note: the prompt has {tokens:,} tokens; the model looks at the last {limit - limit // 2:,} to "
-            f"{limit:,}"
+            f"{limit - 1:,}"
         )
 
 

@@ -107,8 +107,8 @@ class NADE(AutoregressiveModel):
             start,
             torch.sigmoid(start),
             output_bias.expand(batch_size, -1).T.contiguous(),
-            self.weight.split(self.sequence_inputs.sizes),  # type: ignore[no-untyped-call]
-            self.output_weight.T.split(self.sequence_outputs.sizes, dim=1),  # type: ignore[no-untyped-call]
+            torch.split(self.weight, self.sequence_inputs.sizes),
+            torch.split(self.output_weight.T, self.sequence_outputs.sizes, dim=1),
         )
 
     def step(self, state: _NADEState, previous_value: Tensor | None) -> tuple[Tensor, _NADEState]:

@@ -19,7 +19,7 @@ from chainrule.series.schema import SeriesSchema
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Forecast", "read_on", "roll_out"]
+__all__ = ["CHUNK", "Forecast", "first_hole", "last_known", "read_on", "refuse_nothing", "roll_out"]
 
 Values = NDArray[np.float64]
 

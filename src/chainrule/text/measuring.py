@@ -22,13 +22,15 @@ __all__ = ["TextFigures", "measure"]
 class TextFigures:
     """The likelihood of a part of a text, exact under the model's distribution of texts.
 
-    - `tokens`, `characters`: what was measured; `available`: tokens of the whole part.
+    - `tokens`, `characters`: what was measured; `unknown`: how many of the tokens stand for what training
+      never showed; `available`: tokens of the whole part.
     - `nll`: nats per token; `standard_error`: of that, by the spread over `blocks` of `block` tokens on
       end (or, where `block` is None, over lines), taken for independent; NaN for a single one.
     """
 
     tokens: int
     characters: int
+    unknown: int
     available: int
     nll: float
     standard_error: float
@@ -75,12 +77,13 @@ def measure(
     else:
         tokens, block = part[:limit], model.model.num_variables
         parts = list(torch.split(model.log_prob_per_token(tokens, on_tokens), block))
-    whole = len(tokens) == len(part)
+    whole, unknown = len(tokens) == len(part), model.tokenizer.unknown
     sums = -torch.stack([each.sum() for each in parts])
     sizes = torch.tensor([len(each) for each in parts], dtype=torch.float64)
     return TextFigures(
         tokens=len(tokens),
         characters=corpus.characters[split] if whole else _characters(model, tokens),
+        unknown=0 if unknown is None else int(tokens.eq(unknown).sum()),
         available=len(part),
         nll=float(sums.sum() / sizes.sum()),
         standard_error=_standard_error(sums, sizes),
