@@ -49,12 +49,11 @@ def sample_text(
     prompt = options.prompt or ""
     count = (_LINES if opened.model.of_lines else 1) if number is None else number
     seed = secrets.randbelow(2**31) if seed is None else seed
+    opened.model.check_prompt(prompt)
     _remark(opened, prompt, cuts)
     streamed = count == 1 and out is None and not as_json
     began = time.perf_counter()
     try:
-        if streamed:
-            _put(prompt)
         texts = opened.model.generate(
             prompt,
             _MAX_TOKENS if options.max_tokens is None else options.max_tokens,
@@ -64,7 +63,7 @@ def sample_text(
             top_p=options.top_p,
             stop=options.stops,
             seed=seed,
-            on_text=_put if streamed else None,
+            on_text=_Stream(prompt).add if streamed else None,
         )
         seconds = time.perf_counter() - began
         whole = _laid_out(opened, [prompt + text for text in texts])
@@ -135,6 +134,18 @@ def _laid_out(run: TextRun, texts: list[str]) -> str:
     if len(texts) == 1:
         return texts[0] + "\n"
     return "\n".join(f"--- {number} ---\n{text}\n" for number, text in enumerate(texts, start=1))
+
+
+class _Stream:
+    """A prompt and what comes after it, on stdout as it comes."""
+
+    def __init__(self, prompt: str) -> None:
+        self._before = prompt
+
+    def add(self, piece: str) -> None:
+        """Put the next piece; the prompt goes with the first: nothing asked for can be wrong by then."""
+        _put(self._before + piece)
+        self._before = ""
 
 
 def _put(text: str) -> None:

@@ -122,8 +122,8 @@ def window_length(corpus: Corpus, length: int | None = None) -> int:
     shortest = min(len(corpus.train) // 2, validation)
     if shortest < 2:
         raise ChainruleError(
-            f"{corpus.name} is short: {len(corpus.train)} tokens to train on and {validation} to validate "
-            "on; give a longer text."
+            f"{corpus.name} is too short: {len(corpus.train)} tokens to train on and {validation} to "
+            "validate on; give a longer text."
         )
     if length is None:
         return min(DEFAULT_LENGTH, shortest)

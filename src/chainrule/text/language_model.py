@@ -247,8 +247,7 @@ class LanguageModel:
         generator.seed() if seed is None else generator.manual_seed(checked_seed(seed))
         if isinstance(stop, str):
             stop = (stop,)
-        if self.of_lines and "\n" in prompt:
-            raise ChainruleError("a prompt is the beginning of one line here; leave line ends out.")
+        self.check_prompt(prompt)
         before = self.tokenizer.encode(prompt)
         read = torch.from_numpy(before).to(self.model._reference).expand(rows, -1)
         texts = [GrowingText(self.tokenizer, stop, before.tolist(), end=self.model.end) for _ in range(rows)]
@@ -264,6 +263,11 @@ class LanguageModel:
         if on_text is not None:
             on_text(texts[0].fresh())
         return [text.text for text in texts]
+
+    def check_prompt(self, prompt: str) -> None:
+        """Raise `ChainruleError` for a prompt of several lines where a text is a single one."""
+        if self.of_lines and "\n" in prompt:
+            raise ChainruleError("a prompt is the beginning of one line here; leave line ends out.")
 
     # ---------------------------------------------------------------- saving
 
