@@ -18,8 +18,11 @@ test: $(VENV)/.ready-dev      ## lint, types, import floors, and the tests (unde
 slow: $(VENV)/.ready-dev      ## the long tests: small real trainings, likelihoods on real data
 	$(BIN)/pytest -m slow
 
-docs: $(VENV)/.ready-dev      ## write the generated pages again
+docs: $(VENV)/.ready-dev      ## write the generated pages again and build the site into build/site
 	$(BIN)/python docs/make_worked_examples.py
+	$(BIN)/python docs/make_model_pages.py
+	$(BIN)/python docs/make_architecture_picture.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)

@@ -13,6 +13,9 @@ from typing import Any
 
 import likelihood
 import sampling
+import sequences
+import series
+import text_quality
 import training
 from machine import RESULTS
 
@@ -50,6 +53,21 @@ A step is forward, backward and Adam; the two sides of a pair take turns in one 
 is given. *Plain loop* slices W[:, i] under autograd; *plain* is pytorch-made's network restated. Memory is what a few
 steps add to a process of their own.
 """
+
+TEXT = """## Text
+
+Recipes of `benchmarks/text_quality.py`, which are there in full with their settings and curves. *Every token* is the
+figure that we report: all of the part, each token given a full context. *Windows* is nanoGPT's protocol (places drawn at
+random, nothing before the window is seen), for comparison with the 1.88 that it states. Training shared the processor
+with other work, so the times are upper bounds.
+"""
+
+SEQUENCES = """## Generation and training of sequence models
+
+A character Transformer of 6 layers, 384 wide; training at nanoGPT's settings for a CPU beside a restatement of it.
+"""
+
+SERIES = "## Time series\n"
 
 START = "## Starting up\n"
 
@@ -96,6 +114,14 @@ def likelihood_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def optional(name: str, heading: str, table: Any) -> list[str]:
+    """A section of results that need not be there."""
+    if not (RESULTS / f"{name}.json").exists():
+        return []
+    content = read(name)
+    return [heading, table(content["results"]), measured(content)]
+
+
 def mixtures(rows: list[dict[str, Any]]) -> str:
     """How the mixtures gain with their members."""
     lines = ["How a mixture gains with its members (test NLL, nats):", ""]
@@ -125,6 +151,10 @@ def page() -> str:
         TRAINING,
         training.table(speed["results"]),
         measured(speed),
+        TEXT,
+        text_quality.table(),
+        *optional("sequences", SEQUENCES, sequences.table),
+        *optional("series", SERIES, series.sections),
         START,
         starts,
         measured(imports),

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from chainrule.conditionals import Categorical
 from chainrule.model import AutoregressiveModel
-from chainrule.models import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelCNNPP, RowLSTM
+from chainrule.models import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelCNNPP, RowLSTM, Transformer
 
 BINARY, COLOUR = (1, 28, 28), (3, 32, 32)
 
@@ -38,6 +38,12 @@ MODELS: dict[str, Callable[[], AutoregressiveModel]] = {
     "gated-pixelcnn-small": lambda: GatedPixelCNN(
         BINARY, features=32, num_layers=5, kernel_size=3, head=(32,)
     ),
+    # PixelSNAIL's block, after every fifth layer.
+    "gated-pixelcnn-attention": lambda: GatedPixelCNN(
+        BINARY, features=128, num_layers=10, kernel_size=3, head=(128,), attention_every=5
+    ),
+    # Image-GPT's way: a Transformer over the pixels; its heads share keys and values.
+    "transformer": lambda: Transformer(BINARY, width=128, num_layers=8, num_heads=4, num_kv_heads=1),
     "pixelcnn": lambda: PixelCNN(BINARY, features=128, head=(32, 32)),
     # The paper's network for MNIST, and one of fifteen times as many weights.
     "row-lstm": lambda: RowLSTM(BINARY),
@@ -113,7 +119,7 @@ def cache_mebibytes(model: AutoregressiveModel, batch: int) -> float:
     """What incremental sampling keeps between two variables, after the first."""
     state = model.init_state(batch)
     model.step(state, None)
-    return state.num_bytes / 2**20
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.tensors()) / 2**20
 
 
 def line(row: dict[str, Any]) -> str:

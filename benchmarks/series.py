@@ -163,15 +163,21 @@ def draw(model: SeriesModel, frame: pd.DataFrame, plot: Path, origin: int = 1_86
 
 
 def page(results: list[dict[str, Any]]) -> str:
-    """The results as Markdown."""
-    lines = ["# Time series", "", f"`{header()['command']}`, one thread of a busy machine.", ""]
+    """The results as Markdown, a page of its own."""
+    first = f"# Time series\n\n`{header()['command']}`, one thread of a busy machine.\n\n"
+    return first + sections(results).replace("### ", "## ")
+
+
+def sections(results: list[dict[str, Any]]) -> str:
+    """The results as Markdown, parts of a page."""
+    lines: list[str] = []
     for row in results:
         if row["what"] == "ar2":
             by_step = ", ".join(f"{100 * share:.1f}" for share in row["coverage_90_by_step"])
             scores = ", ".join(f"{value:.3f}" for value in row["crps_by_step"])
             best = ", ".join(f"{value:.3f}" for value in row["crps_of_the_truth_by_step"])
             lines += [
-                "## AR(2) with Gaussian noise",
+                "### AR(2) with Gaussian noise",
                 "",
                 f"- {row['recipe']}; {row['parameters']:,} parameters, {row['fit_seconds']:.0f} s.",
                 f"- NLL {row['nll']:.4f} ± {row['nll_standard_error']:.4f} nats a step; entropy {row['entropy']:.4f}; "
@@ -186,7 +192,7 @@ def page(results: list[dict[str, Any]]) -> str:
     films = [row for row in results if row["what"].startswith("video")]
     if films:
         lines += [
-            "## Brightness of 1,965 video frames (Frey faces), last tenth",
+            "### Brightness of 1,965 video frames (Frey faces), last tenth",
             "",
             f"{films[0]['steps']} steps; {films[0]['forecasts']} forecasts of {films[0]['horizon']} frames.",
             "",

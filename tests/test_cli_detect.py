@@ -419,7 +419,7 @@ def test_a_fault_in_a_later_chunk_names_its_row_and_leaves_no_file(fitted, home,
         (["--set", "conditional=gaussian"], ["numeric=FAMILY"]),
         (["--schema", "nowhere.json"], ["no schema can be read", "schema.json that a run folder holds"]),
         (["--label", "id"], ["--drop id", "--label", "leave --drop out"]),
-        (["--split", "test"], ["No such option"]),
+        (["--split", "test"], ["--split", "not for tables"]),
     ],
 )
 def test_options_of_fit_that_cannot_be(home, tmp_path, options, words):
@@ -486,7 +486,7 @@ def test_what_fit_needs(home, tmp_path, fitted):
 def test_runs_that_cannot_score(fitted, home, tmp_path):
     new = home / "new.csv"
     refused(call("detect", "score", tmp_path / "nowhere", new), "does not exist")
-    refused(call("detect", "score", train_small(tmp_path / "digits"), new), "of no table", "detect fit")
+    refused(call("detect", "score", train_small(tmp_path / "digits"), new), "no guard", "detect fit")
     other = shutil.copytree(fitted[0], tmp_path / "other")
     succeed(
         "train", "fvsbn", "--data", new, "--drop", "id", "--set", "steps=5", "--out", tmp_path / "t", "-q"

@@ -346,3 +346,63 @@ def test_a_row_scores_alike_alone_and_among_others(tmp_path):
             scores.append(pd.read_csv(out)[:3].filter(regex="score|log|nll|nats"))
         assert len(scores[0].columns) > 0
         pd.testing.assert_frame_equal(*scores)
+
+
+# ---------------------------------------------------------------- kinds, row numbers, unfinished runs
+
+
+def test_the_kind_of_a_column_can_be_said(home, tmp_path):
+    content = succeed(
+        "train", "made", "--data", home / "train.csv", "--drop", "id", "--out", tmp_path / "r", *QUICK,
+        "--kind", "hour=categorical", "--kind", "age=numeric", "--json",
+    ).json  # fmt: skip
+    kinds = {column["column"]: column["kind"] for column in content["columns"]}
+    assert (kinds["hour"], kinds["age"]) == ("categorical", "numeric")
+    resumed = call("train", "--resume", "--kind", "hour=numeric", "--out", tmp_path / "r")
+    refused(resumed, "--kind", "begun with")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("hour", ("COLUMN=KIND",)),
+        ("hour=colour", ("'colour'", "categorical")),
+        ("hours=numeric", ("'hours'", "'hour'")),
+    ],
+)
+def test_kinds_that_cannot_be(home, tmp_path, kind, words):
+    command = ("train", "made", "--data", home / "train.csv", "--drop", "id", "--quiet", "--kind", kind)
+    refused(call(*command, "--out", tmp_path / "r"), *words)
+
+
+def test_row_numbers_and_names_with_blanks_are_said_in_one_line_each(tmp_path):
+    frame = payments(400).rename(columns={"id": "my id"})
+    frame["my id"] = range(400)
+    frame.to_csv(tmp_path / "table.csv")  # pandas' own row numbers come first
+    command = ("train", "made", "--data", tmp_path / "table.csv", "--set", "steps=5")
+    lines = succeed(*command, "--out", tmp_path / "a run").err.splitlines()
+    assert sum("the first column has no name" in line for line in lines) == 1
+    assert not any("UserWarning" in line or "warnings.warn" in line for line in lines)
+    assert any("--drop 'my id'" in line for line in lines)  # though some numbers are in the rows kept back
+
+
+def test_a_run_that_is_not_trained_to_its_end_says_so(run, home, tmp_path):
+    copy = tmp_path / "a run"
+    shutil.copytree(run, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["finished"] = False
+    (copy / "config.json").write_text(json.dumps(config))
+    called = succeed("score", copy, home / "new.csv", "--out", tmp_path / "s.csv")
+    said = [line for line in called.err.splitlines() if line.startswith("warning: ")]
+    assert len(said) == 1
+    assert f"`chainrule train --resume --out '{copy}'`" in said[0]
+    assert "warning" not in succeed("score", run, home / "new.csv", "--out", tmp_path / "t.csv").err
+
+
+def test_a_synthetic_table_as_the_model_has_it(run, tmp_path):
+    command = ("sample", run, "-n", "50", "--seed", "1", "--out")
+    succeed(*command, tmp_path / "seen.csv")
+    succeed(*command, tmp_path / "raw.csv", "--as-modelled")
+    seen, raw = (pd.read_csv(tmp_path / f"{name}.csv")["amount"] for name in ("seen", "raw"))
+    assert np.allclose(seen, seen.round(2))
+    assert not np.allclose(raw, raw.round(2), atol=1e-6)

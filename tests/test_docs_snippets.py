@@ -55,7 +55,11 @@ def run_console(content: str, where: str, read_output) -> None:
 
 
 def pages() -> list[str]:
-    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+    docs = ROOT / "docs"
+    texts = {
+        path.relative_to(docs).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(docs.rglob("*.md"))
+    }
     return [name for name, text in texts.items() if any(is_run(marks) for _, marks, _ in blocks(text))]
 
 

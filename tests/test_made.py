@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chainrule.errors import ChainruleError
 from chainrule.layers import MaskedLinear, balanced_degrees, connect_by_degrees, random_degrees
-from chainrule.models import MADE
+from chainrule.models import FVSBN, MADE, NADE
 from chainrule.testing import all_examples
 
 
@@ -183,3 +184,18 @@ def test_adjacency_may_be_a_tensor():
         [False, False],
         [True, False],
     ]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: MADE((784,), hidden=(2**31 - 1,)),
+        lambda: MADE((4,), hidden=(50_000, 100_000)),
+        lambda: NADE((784,), hidden=2**31 - 1),
+        lambda: NADE((784,), context_size=2**31 - 1),
+        lambda: FVSBN((100_000,)),
+    ],
+)
+def test_absurd_sizes_are_refused_before_memory_is_asked_for(build):
+    with pytest.raises(ChainruleError, match=r"^\w+ of these sizes would have [\d,]+ weights[^\n]*$"):
+        build()

@@ -291,7 +291,7 @@ def test_an_ensemble_with_a_member_of_ones_own_says_how_to_load_it(tmp_path, mon
 # -------------------------------------------------------------------- the hub
 
 
-def test_a_hub_name_is_downloaded_and_only_our_two_files(saved, monkeypatch):
+def test_a_hub_name_is_downloaded_and_only_what_models_are_made_of(saved, monkeypatch):
     calls = []
 
     def download(name, **options):
@@ -302,8 +302,12 @@ def test_a_hub_name_is_downloaded_and_only_our_two_files(saved, monkeypatch):
     loaded = chainrule.load("someone/made-5", revision="v2")
     assert torch.equal(loaded.log_prob(all_values()), chainrule.load(saved).log_prob(all_values()))
     MADE.from_pretrained("someone/made-5", revision="v2")
-    files = ["config.json", "model.safetensors"]
-    assert calls == [("someone/made-5", {"revision": "v2", "allow_patterns": files})] * 2
+    assert [name for name, _ in calls] == ["someone/made-5"] * 2
+    for _, options in calls:
+        files = options.pop("allow_patterns")
+        assert options == {"revision": "v2"}
+        assert {"config.json", "model.safetensors", "schema.json", "tokenizer.json"} <= set(files)
+        assert not any("*" in file or "checkpoints" in file for file in files)
 
 
 @pytest.mark.parametrize("load", [*LOADERS, FVSBN.from_pretrained])

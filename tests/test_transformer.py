@@ -7,6 +7,7 @@ import torch
 
 from chainrule.conditionals import Categorical, Gaussian, GaussianMixture, Mixed
 from chainrule.errors import ChainruleError
+from chainrule.layers import attention as attention_module
 from chainrule.layers.attention import CausalSelfAttention, rotary_angles, rotated
 from chainrule.models import RNN, Transformer, WaveNet
 from chainrule.testing import check_model
@@ -90,6 +91,22 @@ def test_memory_of_a_window_is_bounded() -> None:
     for _ in range(150):
         _, state = model.read(state, torch.zeros(1, 1))
     assert all(cache._keys.shape[2] <= 8 for cache in state.caches)
+
+
+def test_the_cost_of_a_window_grows_with_the_length_alone(monkeypatch) -> None:
+    """Products of queries and keys: n times twice the window, not n squared."""
+    products = []
+    attend = attention_module.scaled_dot_product_attention
+
+    def counted(queries, keys, values, **settings):
+        products.append(queries.shape[:-1].numel() * keys.shape[-2])
+        return attend(queries, keys, values, **settings)
+
+    monkeypatch.setattr(attention_module, "scaled_dot_product_attention", counted)
+    attention = CausalSelfAttention(8, 2, 2, window=16)
+    for length in (64, 128, 256):
+        attention(torch.zeros(1, length, 8))
+    assert products == [2 * 2 * 16 * length for length in (64, 128, 256)]
 
 
 def test_rotary_scores_depend_on_distances_alone() -> None:

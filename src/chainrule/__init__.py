@@ -22,6 +22,7 @@ from chainrule._version import __version__
 if TYPE_CHECKING:
     from chainrule import (
         conditionals,
+        contrasts,
         data,
         detection,
         images,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         orderings,
         report,
         sampling,
+        security,
         tables,
         tabular,
         testing,
@@ -44,6 +46,7 @@ __all__ = [
     "ChainruleError",
     "__version__",
     "conditionals",
+    "contrasts",
     "data",
     "detection",
     "evaluate",
@@ -54,6 +57,7 @@ __all__ = [
     "orderings",
     "report",
     "sampling",
+    "security",
     "tables",
     "tabular",
     "testing",

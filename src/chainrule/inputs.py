@@ -20,7 +20,9 @@ from chainrule.conditionals import Conditional
 from chainrule.errors import ChainruleError
 
 __all__ = [
+    "LARGEST_WEIGHTS",
     "check_shape",
+    "check_size",
     "checked_context",
     "checked_event_shape",
     "checked_evidence",
@@ -28,6 +30,9 @@ __all__ = [
     "expanded_context",
     "source_of_randomness",
 ]
+
+#: The most weights of a network whose layers grow with the product of two sizes: 16 GiB of float32.
+LARGEST_WEIGHTS = 2**32
 
 
 # ---------------------------------------------------------------- shapes and values
@@ -46,6 +51,15 @@ def checked_event_shape(event_shape: object) -> tuple[int, ...]:
     if not shape or math.prod(shape) > LARGEST_SIZE:
         raise ChainruleError(f"{expected}, not {reprlib.repr(sizes)}.")
     return shape
+
+
+def check_size(model: str, numbers: int) -> None:
+    """`ChainruleError` for sizes that make more weights than can be held, before memory is asked for."""
+    if numbers > LARGEST_WEIGHTS:
+        raise ChainruleError(
+            f"{model} of these sizes would have {numbers:,} weights, or masks as large; at most "
+            f"{LARGEST_WEIGHTS:,} are built. Make its hidden layers or the examples smaller."
+        )
 
 
 def check_shape(x: object, event_shape: tuple[int, ...]) -> None:

@@ -16,17 +16,14 @@ from torch import Tensor
 
 from chainrule.arguments import real_number, whole_number
 from chainrule.conditionals import Conditional, resolve_conditional
-from chainrule.errors import unknown_name
+from chainrule.errors import ChainruleError, unknown_name
 from chainrule.inputs import (
     check_shape,
-    checked_context,
-    checked_event_shape,
     checked_evidence,
     checked_noise,
     expanded_context,
     source_of_randomness,
 )
-from chainrule.pretrained import Pretrained
 from chainrule.sampling import (
     FILL_METHODS,
     FillInfo,
@@ -35,6 +32,7 @@ from chainrule.sampling import (
     draw_noise,
     warning_of,
 )
+from chainrule.trainable import Trainable
 
 __all__ = ["LikelihoodModel", "SampleMethod"]
 
@@ -42,7 +40,7 @@ SampleMethod = Literal["incremental", "naive", "fixed-point"]
 SAMPLE_METHODS = ("incremental", "naive", "fixed-point")
 
 
-class LikelihoodModel(Pretrained):
+class LikelihoodModel(Trainable):
     """An exact log p(x) for examples of shape `event_shape`, and samples from it.
 
     - `event_shape`: shape of one example without the batch, such as `(784,)` or `(1, 28, 28)`.
@@ -55,8 +53,6 @@ class LikelihoodModel(Pretrained):
     attributes of the same names; that is how `save_pretrained` records them.
     """
 
-    #: Whether the parameters come from `fit_counts` (closed form) and not from gradients.
-    closed_form: bool = False
     #: Peak learning rate of `fit` for binary variables where none is asked for.
     default_learning_rate: ClassVar[float] = 5e-3
 
@@ -67,11 +63,8 @@ class LikelihoodModel(Pretrained):
         conditional: str | Conditional = "bernoulli",
         context_size: int = 0,
     ) -> None:
-        super().__init__()
-        self.event_shape = checked_event_shape(event_shape)
-        self.num_variables = math.prod(self.event_shape)
+        super().__init__(event_shape, context_size=context_size)
         self.conditional = resolve_conditional(conditional)
-        self.context_size = whole_number("context_size", context_size)
 
     # ---------------------------------------------------------------- what a subclass writes
 
@@ -110,9 +103,36 @@ class LikelihoodModel(Pretrained):
         """
         return -self._log_prob(x, context)
 
-    def fit_counts(self, x: Tensor) -> None:
-        """Set the parameters in closed form from data `(N, *event_shape)`; only if `closed_form`."""
-        raise NotImplementedError(f"{type(self).__name__} has no closed-form fit; use chainrule.fit.")
+    def check_levels(self, levels: int | None, name: str) -> None:
+        """Raise `ChainruleError` if the conditional has fewer values than the data."""
+        support = self.conditional.support()
+        if support is not None and levels is not None and levels > len(support):
+            raise ChainruleError(
+                f"{name} has values 0..{levels - 1}, but the {self.conditional.name} conditional "
+                f"takes {self.conditional.value_range}; use a binary data set (dynamic-mnist for MNIST)."
+            )
+
+    def check_values(self, x: Tensor) -> None:
+        """Raise `ChainruleError` for a value outside the support."""
+        self.conditional.check(x)
+
+    def validation_record(self, loss: float) -> dict[str, float]:
+        """Bits per variable."""
+        return {"validation_bits_per_dim": self._in_bits_per_dim(loss)}
+
+    def validation_words(self, loss: float) -> str:
+        """Nats, and bits per variable where there are probabilities: a density depends on the units."""
+        if self.conditional.support() is None:
+            return f"{loss:.3f} nats per {'row' if len(self.event_shape) == 1 else 'example'}"
+        return f"{loss:.3f} nats, {self._in_bits_per_dim(loss):.4f} bits/dim"
+
+    @property
+    def numbers_per_example(self) -> int:
+        """The parameters of all its conditionals."""
+        return self.num_variables * self.conditional.num_params
+
+    def _in_bits_per_dim(self, nats: float) -> float:
+        return nats / (self.num_variables * math.log(2))
 
     # ---------------------------------------------------------------- likelihood
 
@@ -245,11 +265,6 @@ class LikelihoodModel(Pretrained):
 
     # ---------------------------------------------------------------- odds and ends
 
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers are learned."""
-        return sum(p.numel() for p in self.parameters())
-
     def extra_repr(self) -> str:
         """Structure first: what `print(model)` shows above its layers."""
         context = f", context_size={self.context_size}" if self.context_size else ""
@@ -258,14 +273,6 @@ class LikelihoodModel(Pretrained):
             f"parameters={self.num_parameters:,}"
         )
 
-    @property
-    def _reference(self) -> Tensor:
-        """Any floating tensor of the model: it knows the dtype and the device."""
-        for tensor in (*self.parameters(), *self.buffers()):
-            if tensor.is_floating_point():
-                return tensor
-        return torch.zeros(())
-
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=self._reference.dtype, device=self._reference.device)
 
@@ -273,15 +280,9 @@ class LikelihoodModel(Pretrained):
 
     def _checked_values(self, x: Tensor) -> Tensor:
         """`x` on the model's device and dtype, or a `ChainruleError` that says what was expected."""
-        check_shape(x, self.event_shape)
-        x = x.to(self._reference)
+        x = self._shaped(x)
         self.conditional.check(x)
         return x
-
-    def _checked_context(self, context: Tensor | None, batch_size: int) -> Tensor | None:
-        """The context as `(batch, context_size)` floats, or a `ChainruleError`."""
-        context = checked_context(context, batch_size, self.context_size)
-        return None if context is None else context.to(self._reference)
 
     def _context_of_rows(self, context: Tensor | int | None, rows: int) -> Tensor | None:
         """The same, where one context may stand for all rows."""

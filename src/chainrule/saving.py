@@ -44,6 +44,20 @@ __all__ = [
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+#: What is fetched of a model on the hub: the model itself, and what lies beside one of a table (schema,
+#: single columns, detector), a series, a text or a sound. Checkpoints and pictures stay there.
+_MODEL_FILES = (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    "schema.json",
+    "marginals/config.json",
+    "marginals/model.safetensors",
+    "detector.json",
+    "detector.safetensors",
+    "series.json",
+    "tokenizer.json",
+    "audio.json",
+)
 #: Version of the layout of saved models; raised when older readers could misread newer files.
 FORMAT = 1
 
@@ -229,7 +243,7 @@ def _download(model_id: str, options: dict[str, Any]) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(model_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME], **options))
+        return Path(snapshot_download(model_id, allow_patterns=list(_MODEL_FILES), **options))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ChainruleError(

@@ -10,6 +10,7 @@ from chainrule.cli.model_cards import CARDS, ModelCard
 from chainrule.cli.names import (
     AUDIO,
     AUDIO_MODELS,
+    CLASSIFIER_MODELS,
     TABLE_MODELS,
     TABLES,
     TEXT_MODELS,
@@ -50,8 +51,10 @@ def models(
     """What models there are; with a NAME, its settings, formulas, costs, paper and presets."""
     if name is None:
         _list_models(as_json)
+    elif name in CLASSIFIER_MODELS:
+        _describe_classifier(name, as_json)
     elif name not in CARDS:
-        raise unknown_name("model", name, CARDS)
+        raise unknown_name("model", name, (*CARDS, *CLASSIFIER_MODELS))
     else:
         _describe_model(CARDS[name], as_json)
 
@@ -98,7 +101,8 @@ def _first_command(entry: DatasetEntry) -> str:
 
 def _list_models(as_json: bool) -> None:
     if as_json:
-        print_json({"models": [_card_summary(card) for card in CARDS.values()]})
+        models = [_card_summary(card) for card in CARDS.values()]
+        print_json({"models": models, "classifiers": list(CLASSIFIER_MODELS)})
         return
     print_table(
         ("name", "what it is", "parameters", "paper"),
@@ -106,6 +110,7 @@ def _list_models(as_json: bool) -> None:
     )
     show("n variables, d hidden units (d_l in layer l), C the length of a context.")
     show(f"Tables of numbers, categories and holes: {', '.join(TABLE_MODELS)}.")
+    show(f"Classifiers, which model no p(x), to be attacked and guarded: {', '.join(CLASSIFIER_MODELS)}.")
     show("`chainrule models NAME` shows settings, formulas and costs.")
 
 
@@ -152,6 +157,23 @@ def _describe_model(card: ModelCard, as_json: bool) -> None:
         show(
             "It is made of trained models: chainrule evaluate RUN --members 32, or chainrule.models.Ensemble."
         )
+
+
+def _describe_classifier(name: str, as_json: bool) -> None:
+    from chainrule.contrasts import CLASSIFIERS
+
+    kind = CLASSIFIERS[name]
+    settings = documented_settings(kind)
+    summary = (kind.__doc__ or "").partition("\n")[0]
+    if as_json:
+        content = {"name": name, "class_name": kind.__name__, "summary": summary, "density": False}
+        print_json({**content, "settings": _settings_summary(settings)})
+        return
+    print_facts([(name, f"{summary} ({kind.__name__})"), ("models", "p(label | x), and no p(x)")])
+    rows = [(key, default, meaning) for key, (default, meaning) in settings.items()]
+    print_table(("--set", "default", "meaning"), rows, title="Settings")
+    show(f"Train it: chainrule train {name} --data digits --out runs/{name}")
+    show(f"Attack it: chainrule attack runs/{name} --attack bim --out attacked.npz")
 
 
 def _card_summary(card: ModelCard) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""`chainrule detect`: odd rows of a table, an alarm threshold with a promise, and what made a row odd."""
+"""`chainrule detect`: odd rows of a table and odd images, an alarm threshold with a promise, and reasons."""
 
 from __future__ import annotations
 
 import typer
 
 from chainrule.cli.detect_fit import fit
+from chainrule.cli.detect_images_evaluate import evaluate
 from chainrule.cli.detect_score import score
 from chainrule.cli.options import add_command
 
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
         "chainrule detect fit transactions.csv --out runs/fraud --label fraud --normal-only 0",
         "chainrule detect fit nsl-kdd --out runs/kdd --normal-only normal",
         "chainrule detect fit --resume --out runs/fraud",
+        "chainrule detect fit runs/pixels --level 0.01 --score density-of-states",
     )
     add_command(
         commands,
@@ -34,11 +36,18 @@ def register(app: typer.Typer) -> None:
         "chainrule detect score runs/fraud today.csv --id transaction --top 20",
         "chainrule detect score runs/kdd nsl-kdd --json",
         "chainrule detect score runs/fraud huge.parquet --out scores.parquet --mean-sd 3",
+        "chainrule detect score runs/pixels my_images.npy --out decisions.csv",
+    )
+    add_command(
+        commands,
+        evaluate,
+        "chainrule detect evaluate runs/pixels --odd attacked.npz",
+        "chainrule detect evaluate runs/pixels --odd mnist --background runs/background --limit 1000",
     )
     app.add_typer(commands, name="detect")
 
 
 def _help(ctx: typer.Context) -> None:
-    """Find the odd rows of a table: fit a model and a threshold, then score, and see why each is odd."""
+    """Find odd rows of a table, or odd images: fit a threshold, then score, and see why each is odd."""
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())

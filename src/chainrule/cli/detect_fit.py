@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,12 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.arguments import checked_seed
+from chainrule.cli.detect_images import fit_images, is_image_run, refuse_for_images
 from chainrule.cli.detect_options import (
+    BackgroundOption,
+    CleanOption,
+    EpsOption,
+    ImageLimitOption,
     LabelOption,
     LevelOption,
     MeanSdOption,
     NormalOption,
     PercentileOption,
+    ScoreOption,
     TableArgument,
     chosen_rule,
     rounded_up,
@@ -24,8 +31,10 @@ from chainrule.cli.detect_show import report_json, show_fit
 from chainrule.cli.names import TABLE_MODELS, complete_table_model
 from chainrule.cli.options import (
     AsJson,
+    KindOption,
     Overwrite,
     Quiet,
+    SplitOption,
 )
 from chainrule.cli.output import print_json, say
 from chainrule.cli.setting_values import parse_settings
@@ -122,6 +131,7 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    kind: KindOption = None,
     allow_missing: Annotated[
         bool,
         typer.Option(
@@ -134,23 +144,73 @@ def fit(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; it knows its table and options.")
     ] = False,
+    clean: CleanOption = None,
+    split: SplitOption = None,
+    image_score: ScoreOption = None,
+    background: BackgroundOption = None,
+    eps: EpsOption = None,
+    limit: ImageLimitOption = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a model to a table and calibrate a threshold on rows that it never saw.
 
+    Given the run of a model of images instead of a table, calibrate a guard on clean images that the model
+    was not trained on, and leave it in the run (or in --out).
+
     An alarm is raised as --level 0.01 has it, unless --level, --percentile or --mean-sd say otherwise. The
     run folder then holds the model, schema.json (what every column is; edit a copy and pass it with
     --schema), and the detector. With labels, a report on the rows that were kept back is printed.
     """
-    from chainrule.cli.table_plan import check_folder, fit_plan, noted_plan, parts_of, planned, schema_of
+    from chainrule.cli.table_plan import (
+        check_folder,
+        fit_plan,
+        noted_plan,
+        parsed_kinds,
+        parts_of,
+        planned,
+        schema_of,
+    )
 
+    if table is not None and is_image_run(table):
+        refuse_for_images(
+            {
+                "--label": label,
+                "--normal": normal,
+                "--normal-only": normal_only,
+                "--drop": drop,
+                "--dependence": dependence,
+                "--steps": steps,
+                "--set": settings,
+                "--calibration": calibration,
+                "--schema": schema,
+                "--kind": kind,
+                "--allow-missing": allow_missing,
+                "--resume": resume,
+            }
+        )
+        fit_images(
+            table,
+            data=clean,
+            split=split,
+            score=image_score or "log-likelihood",
+            background=background,
+            eps=eps,
+            limit=limit,
+            rule=chosen_rule(level, percentile, mean_sd),
+            out=out,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+        return
+    of_images = {"--data": clean, "--split": split, "--score": image_score, "--background": background}
+    _refuse_for_tables({**of_images, "--eps": eps, "--limit": limit})
     if out is None:
         raise ChainruleError("--out is missing: name the run folder to make, such as --out runs/fraud.")
     if label is not None and label in (drop or ()):
         raise ChainruleError(
-            f"--drop {label} is the column of --label, which no model sees; leave --drop out."
+            f"--drop {shlex.quote(label)} is the column of --label, which no model sees; leave --drop out."
         )
     check_folder(out, overwrite=overwrite, resume=resume)
     rule = chosen_rule(level, percentile, mean_sd)
@@ -176,6 +236,7 @@ def fit(
             seed=checked_seed(seed, "--seed"),
             schema=None if schema is None else str(Path(schema).absolute()),
             allow_missing=allow_missing,
+            kinds=parsed_kinds(kind or ()),
             rule=("conformal", 0.01) if rule is None else (rule.name, rule.value),
             dependence=_checked_dependence(dependence),
         )
@@ -196,13 +257,21 @@ def fit(
         overwrite=overwrite,
         resume=resume,
         quiet=quiet,
-        again=f"chainrule detect fit --resume --out {out}",
+        again=f"chainrule detect fit --resume --out {shlex.quote(str(out))}",
     )
     content = _calibrate(plan, parts, fitted, out, quiet)
     if as_json:
         print_json({**content, "report": report_json(content["report"])})
     else:
         show_fit(content, fitted.schema)
+
+
+def _refuse_for_tables(options: dict[str, Any]) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ChainruleError(
+            f"{', '.join(given)}: not for tables, but for the run of a model of images; leave it out."
+        )
 
 
 def _share(calibration: float | None) -> float | None:
@@ -223,10 +292,10 @@ def _checked_dependence(dependence: float | None) -> float:
 
 def _resumed(plan: TablePlan, out: Path, table: str | None, rule: Rule | None) -> TablePlan:
     """The plan of the run, with another rule if one is given now."""
+    from chainrule.cli.table_runs import resuming
+
     if plan.purpose != "detect":
-        raise ChainruleError(
-            f"{out} was begun by `chainrule train`; resume it with `chainrule train --resume --out {out}`."
-        )
+        raise ChainruleError(f"{out} was begun by `chainrule train`; resume it with {resuming(plan, out)}.")
     if table is not None and table != plan.spec and str(Path(table).absolute()) != plan.spec:
         raise ChainruleError(
             f"{out} is a run on {plan.spec}, not on {table}; leave TABLE out, or change --out."

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chainrule.cli.names import complete_table
+from chainrule.cli.names import complete_dataset, complete_table
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
     from chainrule.detection import Rule
 
 __all__ = [
+    "IMAGE_SCORES",
+    "BackgroundOption",
+    "CleanOption",
+    "EpsOption",
+    "ImageLimitOption",
     "LabelOption",
     "LevelOption",
     "MeanSdOption",
     "NormalOption",
     "PercentileOption",
+    "ScoreOption",
     "TableArgument",
     "chosen_rule",
     "rounded_up",
@@ -27,8 +33,9 @@ __all__ = [
 TableArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="TABLE",
-        help=".csv, .tsv, .txt (also .gz), .parquet, an .npz of X and y, or a table of `chainrule datasets`.",
+        metavar="TABLE|RUN",
+        help=".csv, .tsv, .txt (also .gz), .parquet, an .npz of X and y, or a table of `chainrule datasets`; "
+        "or the run of a model of images.",
         autocompletion=complete_table,
         show_default=False,
     ),
@@ -78,6 +85,61 @@ MeanSdOption = Annotated[
         metavar="K",
         help="Alarm below mean - K standard deviations of the calibration scores.",
         show_default=False,
+    ),
+]
+
+#: The scores of images, known without importing them; a test keeps them equal to `chainrule.security.SCORES`.
+IMAGE_SCORES = (
+    "log-likelihood",
+    "likelihood-ratio",
+    "typicality",
+    "input-complexity",
+    "density-of-states",
+    "peak-surprise",
+)
+CleanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="IMAGES",
+        help="Images: clean ones to calibrate on; the validation split of the run's data if not said.",
+        autocompletion=complete_dataset,
+        show_default=False,
+    ),
+]
+ScoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--score",
+        metavar="SCORE",
+        help=f"Images: {', '.join(IMAGE_SCORES)}; log-likelihood if not said.",
+        autocompletion=lambda: list(IMAGE_SCORES),
+        show_default=False,
+    ),
+]
+BackgroundOption = Annotated[
+    str | None,
+    typer.Option(
+        "--background",
+        metavar="RUN",
+        help="Images: a run trained on mutated images, for the likelihood ratio.",
+        show_default=False,
+    ),
+]
+EpsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--eps",
+        metavar="E",
+        help="Images: how many levels purification may move a pixel; a sixteenth of them if not said.",
+        min=0,
+        show_default=False,
+    ),
+]
+ImageLimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", metavar="N", help="Images: at most N clean ones, spread evenly.", show_default=False
     ),
 ]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainrule.cli.detect_images import is_image_run, refuse_for_images, score_images
 from chainrule.cli.detect_options import (
     LabelOption,
     LevelOption,
@@ -81,13 +83,20 @@ def score(
     """Score every row of a table, and show the oddest with the columns that made them odd.
 
     The table streams through in constant memory. A row's result depends on that row alone. Without a rule,
-    alarms are raised as the run was fitted.
+    alarms are raised as the run was fitted. Of a run of images, every image is judged, and the place shown
+    that surprised most.
     """
     from chainrule.cli.detect_labels import LabelTally
     from chainrule.cli.detect_rows import OddestCells
     from chainrule.cli.table_runs import open_detector, open_table_run
 
     rule = chosen_rule(level, percentile, mean_sd)
+    if is_image_run(run):
+        refuse_for_images({"--id": identifier, "--label": label, "--normal": normal})
+        score_images(
+            run, table, split=split, rule=rule, out=out, top=top, overwrite=overwrite, as_json=as_json
+        )
+        return
     _check_run(run)
     opened = open_table_run(run)
     detector = open_detector(opened)
@@ -159,7 +168,7 @@ def _source(
     if label is not None and label in map(str, run.table.schema.names):
         raise ChainruleError(
             f"--label {label}: {run.source} was fitted on that column, so it is no label; name another, or "
-            f"fit again with --label {label}."
+            f"fit again with --label {shlex.quote(label)}."
         )
     noted = detector.about.get("label")
     if label is None and noted is not None and noted in column_names(table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from chainrule.cli.output import print_facts, print_table, show
@@ -43,7 +44,7 @@ def show_fit(content: dict[str, Any], schema: TableSchema) -> None:
     print_facts(facts)
     rows = "the rows kept back" + (" and those with other labels" if content["left_out"] else "")
     _show_report(content["report"], f"Labels against scores, on {rows}:")
-    show(f"\nNext:\n  chainrule detect score {content['run']} TABLE --out scores.csv")
+    show(f"\nNext:\n  chainrule detect score {shlex.quote(content['run'])} TABLE --out scores.csv")
 
 
 def show_score(content: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from chainrule.cli.series_runs import is_series_run, refuse_for_series
 from chainrule.cli.sources import OpenedModel, open_model
 from chainrule.cli.table_runs import is_table_run, refuse_options
 from chainrule.cli.text_runs import is_text_run, refuse_for_text
+from chainrule.cli.victims import evaluate_victim, is_victim_run, refuse_for_victims
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
@@ -79,10 +80,22 @@ def evaluate(
     it is nats per row, with densities in the units of the columns. For a time series it is nats per step,
     with CRPS and coverage of forecasts beside a naive one. For a text it is nats per token, bits per
     character and perplexity, of every token of the part. For sound it is bits per sample of
-    whole recordings.
+    whole recordings. For a classifier it is how often it is right.
     """
     if limit is not None and limit < 1:
         raise ChainruleError(f"--limit must be at least 1, not {limit}.")
+    if is_victim_run(run):
+        refuse_for_victims(
+            "evaluation",
+            {
+                "--members": members if members != 1 else None,
+                "--skip-bad": skip_bad,
+                "--steps": steps,
+                "--season": season,
+            },
+        )
+        evaluate_victim(run, data, split, limit, as_json)
+        return
     if is_audio_run(run):
         from chainrule.cli.audio_jobs import evaluate_audio_run
 

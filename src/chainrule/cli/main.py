@@ -16,7 +16,27 @@ from typing import Annotated
 import typer
 
 from chainrule._version import __version__
-from chainrule.cli import browse, demo, detect, evaluate, fill, mix, sample, score, series_forecast, train
+from chainrule.cli import (
+    advise,
+    attack,
+    browse,
+    compare,
+    demo,
+    denoise,
+    detect,
+    evaluate,
+    fill,
+    mix,
+    purify,
+    receptive_field,
+    report,
+    sample,
+    score,
+    series_forecast,
+    texture,
+    train,
+    upscale,
+)
 from chainrule.cli.options import examples, help_text
 from chainrule.cli.output import Interrupted
 from chainrule.errors import ChainruleError
@@ -39,7 +59,27 @@ app = typer.Typer(
         "chainrule detect fit transactions.csv --out runs/fraud",
     ),
 )
-for _module in (demo, browse, train, evaluate, sample, score, fill, detect, series_forecast, mix):
+for _module in (
+    demo,
+    browse,
+    train,
+    evaluate,
+    sample,
+    score,
+    fill,
+    upscale,
+    denoise,
+    texture,
+    receptive_field,
+    detect,
+    attack,
+    purify,
+    series_forecast,
+    mix,
+    compare,
+    advise,
+    report,
+):
     _module.register(app)
 
 

@@ -8,8 +8,10 @@ from chainrule.cli.model_cards import CARDS
 from chainrule.presets import PRESETS
 
 __all__ = [
+    "ATTACK_NAMES",
     "AUDIO",
     "AUDIO_MODELS",
+    "CLASSIFIER_MODELS",
     "DATASETS",
     "SPLITS",
     "TABLES",
@@ -52,6 +54,12 @@ TEXTS = ("python-docs", "tinyshakespeare", "ptb")
 
 #: Data sets of sound.
 AUDIO = ("fsdd",)
+
+#: Classifiers that `train` takes, the victims of attacks.
+CLASSIFIER_MODELS = ("logistic-regression", "mlp", "cnn")
+
+#: Attacks on classifiers.
+ATTACK_NAMES = ("rand", "fgsm", "bim", "pgd", "deepfool", "cw", "cw-linf", "square", "hop-skip-jump")
 
 #: Models that text can have.
 TEXT_MODELS = ("transformer", "rnn", "wavenet")
@@ -113,7 +121,9 @@ def complete_model(incomplete: str) -> _Offers:
 
 def complete_trainable(incomplete: str) -> _Offers:
     """Models that `train` takes."""
-    return [(name, text) for name, text in complete_model(incomplete) if CARDS[name].trainable]
+    offers = [(name, text) for name, text in complete_model(incomplete) if CARDS[name].trainable]
+    classifiers = [name for name in CLASSIFIER_MODELS if name.startswith(incomplete)]
+    return offers + [(name, "a classifier, to be attacked and guarded") for name in classifiers]
 
 
 def complete_dataset(incomplete: str) -> list[str]:

@@ -15,6 +15,7 @@ __all__ = [
     "ContextOption",
     "DataOption",
     "InputArgument",
+    "KindOption",
     "Overwrite",
     "Quiet",
     "RunArgument",
@@ -51,6 +52,16 @@ InputArgument = Annotated[
         help="A file or folder (.npy, .npz, .csv, .png, a folder of PNGs, idx; of a table .csv, .parquet), "
         "or a data set's name.",
         autocompletion=complete_dataset,
+        show_default=False,
+    ),
+]
+KindOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="COLUMN=KIND",
+        help="Tables: what a column is, if found out wrong: numeric, integer, categorical or boolean. "
+        "May be repeated.",
         show_default=False,
     ),
 ]

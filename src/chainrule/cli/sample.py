@@ -144,6 +144,13 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    like_seen: Annotated[
+        bool,
+        typer.Option(
+            "--like-seen/--as-modelled",
+            help="Tables: numbers rounded as in the table and within its range, or just as p has them.",
+        ),
+    ] = True,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -196,6 +203,8 @@ def sample(
         raise ChainruleError(
             f"{run} is of a time series: `chainrule forecast {run} SERIES.csv` draws what may come after one."
         )
+    if not (like_seen or is_table_run(run)):
+        raise ChainruleError("--as-modelled is for runs of tables; leave it out.")
     if is_table_run(run):
         from chainrule.cli.table_jobs import sample_table
 
@@ -209,7 +218,7 @@ def sample(
             },
         )
         assert out is not None  # --animate alone was refused
-        sample_table(run, out, number or _NUMBER, temperature, seed, overwrite, as_json)
+        sample_table(run, out, number or _NUMBER, temperature, like_seen, seed, overwrite, as_json)
         return
     for path in (out, animate):
         if path is not None:

@@ -8,12 +8,12 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chainrule.errors import ChainruleError, unknown_name
 
 if TYPE_CHECKING:
-    from chainrule.likelihood import LikelihoodModel
+    from chainrule.trainable import Trainable
 
 __all__ = [
     "LEARNED_ORDERINGS",
@@ -23,6 +23,8 @@ __all__ = [
     "parse_settings",
     "split_settings",
 ]
+
+_Model = TypeVar("_Model", bound="Trainable")
 
 #: Constructor arguments that the data decide, or that only Python code can give.
 _NOT_SETTABLE = ("self", "event_shape", "members", "mask")
@@ -58,14 +60,14 @@ def _parse_value(text: str) -> Any:
     return None if text.lower() == "none" else text
 
 
-def model_settings_of(model_class: type[LikelihoodModel]) -> dict[str, inspect.Parameter]:
+def model_settings_of(model_class: type[Trainable]) -> dict[str, inspect.Parameter]:
     """The constructor arguments of a model that can be set from the command line."""
     parameters = inspect.signature(model_class.__init__).parameters
     return {name: p for name, p in parameters.items() if name not in _NOT_SETTABLE}
 
 
 def split_settings(
-    model_class: type[LikelihoodModel], values: Mapping[str, Any]
+    model_class: type[Trainable], values: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of the model and those of training; `ChainruleError` with the nearest names otherwise."""
     from chainrule.training import TrainingSettings
@@ -81,11 +83,11 @@ def split_settings(
 
 
 def build_model(
-    model_class: type[LikelihoodModel],
+    model_class: type[_Model],
     event_shape: Sequence[int],
     settings: Mapping[str, Any],
     seed: int,
-) -> LikelihoodModel:
+) -> _Model:
     """A fresh model with these settings, its weights drawn under `seed`.
 
     Raises `ChainruleError` for settings of a wrong type or value, and for a model too large for memory.
@@ -104,7 +106,7 @@ def build_model(
         ) from None
 
 
-def _checked(model_class: type[LikelihoodModel], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(model_class: type[Trainable], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with the types that the constructor names; a single number does for a list of one."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -161,7 +163,7 @@ def _choices(hint: Any) -> list[str]:
     return [words[hint]] if hint in words else []  # what only Python code can give
 
 
-def documented_settings(model_class: type[LikelihoodModel]) -> dict[str, tuple[str, str]]:
+def documented_settings(model_class: type[Trainable]) -> dict[str, tuple[str, str]]:
     """Setting -> (default, meaning), the meaning from the docstrings' bullets of the class and its bases."""
     meanings: dict[str, str] = {}
     mentions: dict[str, str] = {}

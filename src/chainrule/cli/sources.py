@@ -154,6 +154,13 @@ def open_model(source: str) -> OpenedModel:
                 "as `chainrule train ... --out` makes, or hub:user/model."
             )
     config = read_config(folder)
+    from chainrule.cli.victims import CLASS_NAMES
+
+    if config["model"] in CLASS_NAMES.values():
+        raise ChainruleError(
+            f"{source} holds a {config['model']}: a classifier has no p(x); `chainrule evaluate` and "
+            "`chainrule attack` take it."
+        )
     if model_name_of(config) not in _class_names().values():
         raise ChainruleError(f"{source} holds a {config['model']}, which is no model of this library.")
     model = load_network(folder)

@@ -219,6 +219,7 @@ def sample_table(
     out: Path,
     number: int,
     temperature: float,
+    like_seen: bool,
     seed: int | None,
     overwrite: bool,
     as_json: bool,
@@ -228,7 +229,7 @@ def sample_table(
     opened = open_table_run(run)
     seed = secrets.randbelow(2**31) if seed is None else seed
     began = time.perf_counter()
-    frame = opened.table.sample(number, seed=seed, temperature=temperature)
+    frame = opened.table.sample(number, seed=seed, temperature=temperature, like_seen=like_seen)
     seconds = time.perf_counter() - began
     with TableFile(out, overwrite=overwrite) as file:
         file.write(frame)
@@ -241,6 +242,7 @@ def sample_table(
                 "number": number,
                 "columns": [str(name) for name in frame.columns],
                 "temperature": temperature,
+                "like_seen": like_seen,
                 "seed": seed,
                 "seconds": seconds,
             }

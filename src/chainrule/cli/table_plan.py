@@ -5,7 +5,7 @@ The plan is noted in the run's configuration, so that a run can be resumed, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ __all__ = [
     "fit_plan",
     "held_out_rows",
     "noted_plan",
+    "parsed_kinds",
     "parts_of",
     "planned",
     "schema_of",
@@ -56,6 +57,7 @@ class TablePlan:
     - `held_out`: the share of the rows that never train the model; None for `held_out_rows` to say
     - `options`: of `fit_table`, as far as they are not its defaults: numeric, numeric_transform, steps
     - `allow_missing`: holes may come in columns that have none yet
+    - `kinds`: of single columns, by name, instead of what would be inferred
     - `rule`, `dependence`, `normal`: of a detector: its rule, what its scores count, the normal label
     """
 
@@ -69,6 +71,7 @@ class TablePlan:
     seed: int = 0
     schema: str | None = None
     allow_missing: bool = False
+    kinds: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -120,6 +123,8 @@ def planned(
     _check_schema(rest.get("schema"))
     others = {name: value for name, value in values.items() if name not in _OF_TABLES}
     settings, training = split_settings(model_class, others)
+    if rest.get("schema") is not None and rest.get("kinds"):
+        raise ChainruleError("--kind is for an inferred schema; edit the kinds in the --schema file.")
     if rest.get("schema") is not None and "numeric_transform" in options:
         raise ChainruleError(
             "--set numeric_transform is for an inferred schema; edit it in the --schema file."
@@ -138,6 +143,26 @@ def planned(
         training.pop("seed")
     where = spec if is_catalogue_table(spec) else str(Path(spec).absolute()) if Path(spec).exists() else spec
     return TablePlan(where, purpose, model, settings=settings, training=training, options=options, **rest)
+
+
+def parsed_kinds(pairs: Sequence[str]) -> dict[str, str]:
+    """`["zip=categorical"]` as `{"zip": "categorical"}`; `ChainruleError` for what is no kind.
+
+    Whether there is such a column only the table can tell.
+    """
+    from chainrule.tables.inference_options import KINDS
+
+    kinds = {}
+    for pair in pairs:
+        name, equals, kind = pair.rpartition("=")
+        if not equals or not name:
+            raise ChainruleError(
+                f"--kind {pair!r} says no kind; expected COLUMN=KIND, such as zip=categorical."
+            )
+        if kind.strip() not in KINDS:
+            raise ChainruleError(f"--kind {pair}: {unknown_name('kind', kind.strip(), KINDS)}")
+        kinds[name] = kind.strip()
+    return kinds
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -269,6 +294,7 @@ def _inferred(plan: TablePlan, parts: Parts) -> TableSchema:
         # States of their own make better synthetic tables, densities better anomaly scores.
         grids=plan.purpose == "train",
         missing="always" if plan.allow_missing else "auto",
+        kinds=plan.kinds,
     )
     holes = parts.held.frame.isna().any()
     if parts.others is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from chainrule.cli.example_files import saying_warnings
 from chainrule.cli.names import DATASETS, SPLITS
 from chainrule.errors import ChainruleError, unknown_name
 
@@ -123,7 +125,9 @@ def column_names(spec: str) -> list[str]:
         return []
     from chainrule.tables import iter_table
 
-    return [str(name) for name in next(iter_table(spec, 1)).columns]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said when the rows are read
+        return [str(name) for name in next(iter_table(spec, 1)).columns]
 
 
 def spread_places(rows: int, most: int) -> NDArray[np.intp]:
@@ -161,12 +165,19 @@ class _File:
     def read(self) -> Rows:
         from chainrule.tables import read_table
 
-        return _labelled(read_table(self.name, schema=self._schema, text=self._spelled), self._label)
+        with saying_warnings():
+            frame = read_table(self.name, schema=self._schema, text=self._spelled)
+        return _labelled(frame, self._label)
 
     def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[Rows]:
         from chainrule.tables import iter_table
 
-        for frame in iter_table(self.name, rows, schema=self._schema, text=self._spelled):
+        frames = iter_table(self.name, rows, schema=self._schema, text=self._spelled)
+        while True:
+            with saying_warnings():
+                frame = next(frames, None)
+            if frame is None:
+                return
             yield _labelled(frame, self._label)
 
 

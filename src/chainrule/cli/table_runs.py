@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chainrule.cli.output import say
 from chainrule.cli.sources import OpenedModel, open_model
 from chainrule.cli.table_plan import TablePlan, table_note
 from chainrule.errors import ChainruleError
@@ -15,7 +17,15 @@ if TYPE_CHECKING:
     from chainrule.detection import Detector
     from chainrule.tabular import TableModel
 
-__all__ = ["TableRun", "is_table_run", "open_detector", "open_table_run", "refuse_options", "weights_digest"]
+__all__ = [
+    "TableRun",
+    "is_table_run",
+    "open_detector",
+    "open_table_run",
+    "refuse_options",
+    "resuming",
+    "weights_digest",
+]
 
 _HUB = "hub:"
 
@@ -64,7 +74,13 @@ def open_table_run(source: str) -> TableRun:
             f"{source} holds a {opened.name}, but of no table (it has no {FILE_NAME}); fit one with "
             "`chainrule detect fit TABLE --out RUN`."
         )
-    return TableRun(source, folder, TableModel.load(folder), opened, table_note(opened.config))
+    plan = table_note(opened.config)
+    if "training" in opened.config and not opened.config.get("finished"):
+        go_on = "" if plan is None else f"; {resuming(plan, source)} goes on with it"
+        say(
+            f"warning: {source} is not trained to its end (stopped, or still running): its best so far{go_on}"
+        )
+    return TableRun(source, folder, TableModel.load(folder), opened, plan)
 
 
 def open_detector(run: TableRun) -> Detector:
@@ -94,7 +110,7 @@ def open_detector(run: TableRun) -> Detector:
 def resuming(plan: TablePlan, out: object) -> str:
     """The command that goes on with a run."""
     command = "detect fit" if plan.purpose == "detect" else "train"
-    return f"`chainrule {command} --resume --out {out}`"
+    return f"`chainrule {command} --resume --out {shlex.quote(str(out))}`"
 
 
 def weights_digest(folder: Path) -> str:

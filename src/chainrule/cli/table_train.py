@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,12 +34,13 @@ class TableOptions:
     drop: tuple[str, ...] = ()
     schema: str | None = None
     allow_missing: bool = False
+    kinds: tuple[str, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
 
     @property
     def any_given(self) -> bool:
         """Whether one was given that only tables know."""
-        return bool(self.drop or self.schema or self.allow_missing)
+        return bool(self.drop or self.schema or self.allow_missing or self.kinds)
 
 
 def is_table(spec: str, *, forced: bool, read_as_levels: bool) -> bool:
@@ -129,13 +131,13 @@ def train_table(
         overwrite=overwrite,
         resume=resume,
         quiet=quiet,
-        again=f"chainrule train --resume --out {out}",
+        again=f"chainrule train --resume --out {shlex.quote(str(out))}",
     )
     _report(plan, parts, fitted, out, as_json)
 
 
 def _new_plan(model: str | None, data: str | None, options: TableOptions) -> TablePlan:
-    from chainrule.cli.table_plan import planned
+    from chainrule.cli.table_plan import parsed_kinds, planned
 
     if model is None:
         raise ChainruleError("MODEL is missing: name what to train, such as made (see `chainrule models`).")
@@ -150,6 +152,7 @@ def _new_plan(model: str | None, data: str | None, options: TableOptions) -> Tab
         drop=options.drop,
         schema=None if options.schema is None else str(Path(options.schema).absolute()),
         allow_missing=options.allow_missing,
+        kinds=parsed_kinds(options.kinds),
         held_out=0.0 if data in TABLES else _TEST,
     )
 
@@ -157,10 +160,11 @@ def _new_plan(model: str | None, data: str | None, options: TableOptions) -> Tab
 def _resumed(
     plan: TablePlan, out: Path, model: str | None, data: str | None, options: TableOptions
 ) -> TablePlan:
+    from chainrule.cli.table_runs import resuming
+
     if plan.purpose != "train":
         raise ChainruleError(
-            f"{out} was begun by `chainrule detect fit`; resume it with `chainrule detect fit --resume --out "
-            f"{out}`."
+            f"{out} was begun by `chainrule detect fit`; resume it with {resuming(plan, out)}."
         )
     if model not in (None, plan.model):
         raise ChainruleError(f"{out} is a run of {plan.model}, not of {model}; choose another --out.")
@@ -168,8 +172,8 @@ def _resumed(
         raise ChainruleError(f"{out} is a run on {plan.spec}, not on {data}; choose another --out.")
     if options.any_given or options.values:
         raise ChainruleError(
-            f"{out} goes on with the options that it was begun with; leave --set, --drop, --schema and "
-            "--allow-missing out, or choose another --out."
+            f"{out} goes on with the options that it was begun with; leave --set, --drop, --schema, --kind "
+            "and --allow-missing out, or choose another --out."
         )
     return plan
 
@@ -227,7 +231,7 @@ def _report(plan: TablePlan, parts: Parts, fitted: TableModel, out: Path, as_jso
         ]
     )
     show("\nNext:")
-    show(f"  chainrule evaluate {out}")
-    show(f"  chainrule sample {out} -n 1000 --out synthetic.csv")
+    show(f"  chainrule evaluate {shlex.quote(str(out))}")
+    show(f"  chainrule sample {shlex.quote(str(out))} -n 1000 --out synthetic.csv")
     if not math.isfinite(nll):
         say("warning: some rows are impossible to the model")

@@ -13,6 +13,7 @@ from chainrule.cli.interrupts import default_interrupts
 from chainrule.cli.names import complete_dataset, complete_preset, complete_trainable
 from chainrule.cli.options import (
     AsJson,
+    KindOption,
     Overwrite,
     Quiet,
     SkipBad,
@@ -27,6 +28,7 @@ from chainrule.cli.table_train import TableOptions, is_table, train_table
 from chainrule.cli.text_runs import refuse_for_text
 from chainrule.cli.text_train import is_text, train_text
 from chainrule.cli.train_plan import TrainPlan
+from chainrule.cli.victims import refuse_for_victims, train_victim, wants_victim
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def register(app: typer.Typer) -> None:
         "chainrule train transformer --data my_text.txt --out runs/text",
         "chainrule train rnn --data names.txt --set lines=true --out runs/names",
         "chainrule train wavenet --data my.wav --out runs/sound",
+        "chainrule train cnn --data mnist --out runs/victim",
         "chainrule train --resume --out runs/nade",
     )
 
@@ -152,6 +155,7 @@ def train(
             show_default=False,
         ),
     ] = None,
+    kind: KindOption = None,
     allow_missing: Annotated[
         bool,
         typer.Option("--allow-missing", help="Tables: accept empty cells later where there are none now."),
@@ -182,6 +186,31 @@ def train(
         raise ChainruleError("--out is missing: name the run folder to make, such as --out runs/nade.")
     data_options = _data_options(threshold, dynamic, levels, skip_bad)
     values = parse_settings(settings or [])
+    if wants_victim(model, out, resume=resume):
+        refuse_for_victims(
+            "training",
+            {
+                "--preset": preset,
+                "--condition-on-labels": condition_on_labels,
+                "--table": table,
+                "--drop": tuple(drop or ()),
+                "--schema": schema,
+                "--allow-missing": allow_missing,
+                "--time": time,
+            },
+        )
+        train_victim(
+            model,
+            data,
+            out,
+            values,
+            data_options,
+            resume=resume,
+            overwrite=overwrite,
+            quiet=quiet,
+            as_json=as_json,
+        )
+        return
     if time is not None or (resume and series_plan(out) is not None):
         from chainrule.cli.series_train import train_series
 
@@ -196,6 +225,7 @@ def train(
                 "--skip-bad": skip_bad,
                 "--table": table,
                 "--schema": schema,
+                "--kind": kind,
             },
         )
         train_series(
@@ -226,6 +256,7 @@ def train(
                 "--table": table,
                 "--drop": tuple(drop or ()),
                 "--schema": schema,
+                "--kind": kind,
                 "--allow-missing": allow_missing,
             },
         )
@@ -241,7 +272,7 @@ def train(
             as_json=as_json,
         )
         return
-    of_table = TableOptions(tuple(drop or ()), schema, allow_missing, values)
+    of_table = TableOptions(tuple(drop or ()), schema, allow_missing, tuple(kind or ()), values)
     is_other = table or of_table.any_given or any(v not in (None, False) for v in data_options.values())
     if is_text(model, data, out, values, resume=resume, other=is_other):
         refuse_for_text("training", {"--preset": preset, "--condition-on-labels": condition_on_labels})

@@ -114,11 +114,16 @@ class LocationScaleMixture(Conditional):
 
     def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """The quantile of the second uniform within the component that the first one picks."""
-        chosen = pick_component(self.log_weights(params, temperature), uniform[..., 0])
-        location = self.locations(params).gather(-1, chosen).squeeze(-1)
-        scale = self.scales(params).gather(-1, chosen).squeeze(-1)
+        if self.equal_weights:
+            chosen = (uniform[..., :1] * self.components).long().clamp(max=self.components - 1)
+        else:
+            chosen = pick_component(params[..., : self.components] / temperature, uniform[..., 0])
+        # Only what was picked is turned into a location and a scale: of K components that is all but free.
+        *_, locations, log_scales = torch.split(params[..., : self.num_params], self.components, dim=-1)
+        location = locations.gather(-1, chosen).squeeze(-1) + self.offsets.to(params)[chosen.squeeze(-1)]
+        scale = positive_scale(log_scales.gather(-1, chosen).squeeze(-1), self.min_scale)
         z = self._standard_quantile(open_uniform(uniform[..., 1]))
-        return location + scale * math.pow(temperature, self._temperature_power) * z
+        return torch.addcmul(location, scale, z, value=math.pow(temperature, self._temperature_power))
 
     def mean(self, params: Tensor) -> Tensor:
         """sum_k w_k m_k."""
@@ -175,10 +180,13 @@ class LocationScaleMixture(Conditional):
         }
 
 
-def pick_component(log_weights: Tensor, uniform: Tensor) -> Tensor:
-    """The index of the component that u falls on when the weights are laid end to end, `(..., 1)`."""
-    below = log_weights.exp()[..., :-1].cumsum(-1)
-    return (below <= uniform[..., None]).sum(-1, keepdim=True)
+def pick_component(logits: Tensor, uniform: Tensor) -> Tensor:
+    """The index of the component that u falls on when the weights are laid end to end, `(..., 1)`.
+
+    - `logits`: log-weights up to a constant, `(..., K)`.
+    """
+    ends = (logits - logits.amax(-1, keepdim=True)).exp().cumsum(-1)
+    return (ends[..., :-1] <= uniform[..., None] * ends[..., -1:]).sum(-1, keepdim=True)
 
 
 def spread_offsets(components: int) -> Tensor:

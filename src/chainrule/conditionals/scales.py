@@ -53,5 +53,6 @@ def compressed_code(value: Tensor) -> Tensor:
     make the parameters of all later ones absurd. The likelihood stays exact all the same, because
     p(x_i | x_<i) may be any function of x_<i; the density of the value itself is taken at the value itself.
     """
-    beyond = torch.relu(value.abs() - LINEAR_READ)
-    return (value.clamp(-LINEAR_READ, LINEAR_READ) + value.sign() * torch.log1p(beyond))[..., None]
+    near = value.clamp(-LINEAR_READ, LINEAR_READ)
+    beyond = value - near
+    return (near + torch.log1p(beyond.abs()).copysign(beyond))[..., None]

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from chainrule.layers.linear import Linear, PackedWeights
+
 __all__ = ["CausalSelfAttention", "KeyValueCache", "rotary_angles", "rotated"]
 
 #: Places that a fresh cache has room for.
@@ -64,6 +66,14 @@ class KeyValueCache:
         )
         self.length = kept
 
+    def kept(self) -> tuple[Tensor, Tensor]:
+        """The keys and values of all places that are kept, views of the cache."""
+        return self._keys[:, :, : self.length], self._values[:, :, : self.length]
+
+    def tensors(self) -> list[Tensor]:
+        """The memory itself, with its room."""
+        return [self._keys, self._values]
+
     def mapped(self, change: Callable[[Tensor], Tensor]) -> KeyValueCache:
         """The same with its tensors changed, such as to other rows of the batch."""
         changed = copy.copy(self)
@@ -105,28 +115,35 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.num_heads, self.num_kv_heads, self.window = num_heads, num_kv_heads, window
         self.head_width, self.dropout = width // num_heads, dropout
-        self.into = nn.Linear(width, (num_heads + 2 * num_kv_heads) * self.head_width, bias=bias)
-        self.out = nn.Linear(width, width, bias=bias)
+        self.into = Linear(width, (num_heads + 2 * num_kv_heads) * self.head_width, bias=bias)
+        self.out = Linear(width, width, bias=bias)
 
     def forward(
-        self, x: Tensor, angles: tuple[Tensor, Tensor] | None = None, cache: KeyValueCache | None = None
+        self,
+        x: Tensor,
+        angles: tuple[Tensor, Tensor] | None = None,
+        cache: KeyValueCache | None = None,
+        packed: PackedWeights | None = None,
     ) -> Tensor:
         """Attend from the places of x to each other and to those of the cache: `(batch, k, width)`.
 
         - `angles`: cosines and sines of `rotary_angles` for the places of x; None leaves them as they are.
         - `cache`: holds what came before; the places of x are added to it. None: nothing came before.
+        - `packed`: copies of the weights, for few rows.
         """
         batch, length, width = x.shape
-        heads = self.into(x).view(batch, length, -1, self.head_width).transpose(1, 2)
-        parts = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
-        queries, keys, values = heads.split(parts, dim=1)  # (batch, heads, k, head_width)
+        into = self.into(x) if packed is None else packed.apply(self.into, x)
+        heads = into.view(batch, length, -1, self.head_width).transpose(1, 2)
+        # (batch, heads, k, head_width)
+        turning, values = heads.split((self.num_heads + self.num_kv_heads, self.num_kv_heads), dim=1)
         if angles is not None:
-            queries, keys = rotated(queries, *angles), rotated(keys, *angles)
+            turning = rotated(turning, *angles)
+        queries, keys = turning.split((self.num_heads, self.num_kv_heads), dim=1)
         if cache is not None:
             keys, values = cache.append(keys, values)
         attended = self._attend(queries, keys, values)
-        mixed: Tensor = self.out(attended.transpose(1, 2).reshape(batch, length, width))
-        return mixed
+        mixed = attended.transpose(1, 2).reshape(batch, length, width)
+        return self.out(mixed) if packed is None else packed.apply(self.out, mixed)
 
     def new_cache(self, batch_size: int) -> KeyValueCache:
         """A cache for this layer that has seen nothing."""
@@ -141,6 +158,11 @@ class CausalSelfAttention(nn.Module):
         new, seen = queries.shape[2], keys.shape[2]
         if self.window is not None and seen > self.window and new > 1:
             return self._attend_in_window(queries, keys, values, dropout)
+        if grouped and new == 1:
+            # Heads that share keys stand where queries of several places would: keys are read once for all.
+            together = queries.reshape(len(queries), self.num_kv_heads, -1, self.head_width)
+            attended = scaled_dot_product_attention(together, keys, values, dropout_p=dropout)
+            return attended.reshape(queries.shape)
         mask = None
         if 1 < new < seen:
             ones = torch.ones(new, seen, dtype=torch.bool, device=queries.device)
@@ -196,15 +218,18 @@ def _with_block_before(part: Tensor, window: int, spare: int) -> Tensor:
 def rotary_angles(positions: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines `(k, width)` that turn heads by their place (Su et al. 2021, equation 34).
 
+    The sines of the first half have their sign turned, as `rotated` wants them.
+
     - `positions`: `(k,)` in the dtype of the angles; `width`: of a head, even.
     """
     half = torch.arange(0, width, 2, device=positions.device, dtype=torch.float64)
     angles = positions.double()[:, None] * 10_000.0 ** (-half / width)
-    angles = torch.cat([angles, angles], dim=1)
-    return angles.cos().to(positions.dtype), angles.sin().to(positions.dtype)
+    cosines, sines = angles.cos(), angles.sin()
+    both = torch.cat([cosines, cosines], dim=1), torch.cat([-sines, sines], dim=1)
+    return both[0].to(positions.dtype), both[1].to(positions.dtype)
 
 
 def rotated(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """Turn the pairs (i, i + width / 2) of `(..., k, width)` by their angles."""
     first, second = heads.chunk(2, dim=-1)
-    return heads * cosines + torch.cat([-second, first], dim=-1) * sines
+    return torch.addcmul(heads * cosines, torch.cat([second, first], dim=-1), sines)

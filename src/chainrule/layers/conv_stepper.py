@@ -18,7 +18,6 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from chainrule.layers.masked_conv import ShiftedConv2d, colour_bounds
 from chainrule.layers.products import RepeatedProduct
@@ -43,7 +42,10 @@ class RowCache:
 
     def push(self, row: Tensor) -> None:
         """Forget the oldest row and keep this one, `(columns, batch, features)`."""
-        self.window = torch.cat([self.window[..., self.features :], row], dim=-1)
+        # Copies are shared among threads; a concatenation along features is not.
+        older, self.window = self.window[..., self.features :], torch.empty_like(self.window)
+        self.window[..., : older.shape[-1]] = older
+        self.window[..., older.shape[-1] :] = row
 
     def select(self, rows: Tensor) -> RowCache:
         """The cache of these rows of the batch."""
@@ -105,15 +107,29 @@ class RowProduct:
         # Column by column, and in each the rows from the oldest on, as a cache holds them.
         by_column = weight.permute(0, 3, 2, 1).reshape(out_features, -1)
         self.product = RepeatedProduct(by_column, pixels)
+        self._taps: Tensor | None = None
 
     def __call__(self, window: Tensor) -> Tensor:
         """From `(columns, batch, rows * in)` to `(columns, batch, out)`."""
         width, batch_size, _ = window.shape
         if self.columns > 1:
-            padded = pad(window, (0, 0, 0, 0, self.left, self.columns - 1 - self.left))
-            window = torch.cat([padded[shift : shift + width] for shift in range(self.columns)], dim=-1)
+            window = self._side_by_side(window)
         row = self.product.with_bias(window.reshape(width * batch_size, -1), self.bias)
         return row.view(width, batch_size, -1)
+
+    def _side_by_side(self, window: Tensor) -> Tensor:
+        """Each pixel's columns end to end, `(columns, batch, self.columns * rows * in)`; zeros outside."""
+        width, batch_size, features = window.shape
+        taps = self._taps
+        if taps is None or taps.shape[:2] != window.shape[:2]:
+            taps = self._taps = window.new_zeros(width, batch_size, self.columns * features)
+        for number in range(self.columns):
+            shift = number - self.left  # what lies outside stays zero from row to row
+            first, last = max(0, -shift), min(width, width - shift)
+            if first < last:
+                own = slice(number * features, (number + 1) * features)
+                taps[first:last, :, own] = window[first + shift : last + shift]
+        return taps
 
 
 class PixelProduct:

@@ -33,29 +33,31 @@ class MaskedRow:
         bounds = colour_bounds(layer.out_features, layer.channels)
         self.sizes = [b - a for a, b in itertools.pairwise(bounds)]
         self.shift = None if to_features is None else to_features(context)
-        self._start_with(stepper.like.new_zeros(stepper.width, stepper.batch_size, layer.out_features))
+        #: What the rows above add to each pixel of this one, `(columns, batch, out)`.
+        self.start_row = stepper.like.new_zeros(stepper.width, stepper.batch_size, layer.out_features)
+        self.start = self._places()
 
     def begin_row(self, window: Tensor) -> None:
         """What the rows above, in `window`, add to each pixel of this row."""
         row = self.above(window)
-        self._start_with(row if self.shift is None else row + self.shift)
+        self.start_row.copy_(row if self.shift is None else row + self.shift)
 
     def pixel(self, taps: Tensor, column: int, colour: int, out: Tensor) -> None:
-        """Write the features of one colour of one pixel into `out`."""
+        """Write the features of one colour of one pixel into `out`, which may be `start[colour][column]`."""
         self.along.add_to(self.start[colour][column], taps, colour, out)
 
     def select(self, rows: Tensor) -> MaskedRow:
         """The same for these rows of the batch."""
         chosen = copy.copy(self)
         chosen.shift = None if self.shift is None else self.shift[rows]
-        chosen._start_with(self.start_row[:, rows])
+        chosen.start_row = self.start_row[:, rows]
+        chosen.start = chosen._places()
         return chosen
 
     def tensors(self) -> list[Tensor]:
         """What is kept from pixel to pixel."""
         return [self.start_row]
 
-    def _start_with(self, start_row: Tensor) -> None:
-        """Set what the rows above add to each pixel of this one, `(columns, batch, out)`."""
-        self.start_row = start_row
-        self.start = [of_colour.unbind(0) for of_colour in torch.split(start_row, self.sizes, dim=2)]
+    def _places(self) -> list[tuple[Tensor, ...]]:
+        """Views of `start_row` by colour and column."""
+        return [of_colour.unbind(0) for of_colour in torch.split(self.start_row, self.sizes, dim=2)]

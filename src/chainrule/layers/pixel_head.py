@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,15 @@ class PixelHead(nn.Module):
         return x
 
 
+class _Steps(NamedTuple):
+    """Where the layers read and write for one colour."""
+
+    entry: Tensor
+    #: Of each hidden layer: the product, its bias, what it hears, and its own features.
+    hidden: list[tuple[PixelProduct, Tensor, Tensor, Tensor]]
+    last: tuple[PixelProduct, Tensor, Tensor]
+
+
 class HeadStepper:
     """The same for one colour of one pixel after another."""
 
@@ -50,27 +60,38 @@ class HeadStepper:
         self.bounds.append(colour_bounds(head.layers[-1].out_features, channels))
         self.biases = [layer.bias.detach() for layer in head.layers if layer.bias is not None]
         self.values = [like.new_empty(batch_size, layer.in_features) for layer in head.layers]
+        self._steps: dict[int, _Steps] = {}
 
     def pixel(self, features: Tensor, colour: int) -> Tensor:
         """From the features of one colour, `(batch, its features)`, to its parameters."""
-        start, end = self._own(0, colour)
-        torch.clamp_min(features, 0, out=self.values[0][:, start:end])
-        for number, product in enumerate(self.products):
-            heard = self.values[number][:, : self._own(number, colour)[1]]
-            start, end = self._own(number + 1, colour)
-            is_last = number + 1 == len(self.products)
-            out = (
-                heard.new_empty(len(heard), end - start) if is_last else self.values[number + 1][:, start:end]
-            )
-            product.add_to(self.biases[number][start:end], heard, colour, out)
-            if not is_last:
-                out.clamp_min_(0)
-        return out
+        steps = self._steps.get(colour)
+        if steps is None:  # the same places serve every pixel
+            steps = self._steps[colour] = self._steps_of(colour)
+        torch.clamp_min(features, 0, out=steps.entry)
+        for product, bias, heard, out in steps.hidden:
+            product.add_to(bias, heard, colour, out)
+            out.relu_()
+        product, bias, heard = steps.last
+        params = torch.empty(len(features), len(bias), dtype=bias.dtype, device=bias.device)
+        product.add_to(bias, heard, colour, params)
+        return params
+
+    def _steps_of(self, colour: int) -> _Steps:
+        """What each layer multiplies, reads and writes for one colour."""
+        heard = [values[:, : self._own(n, colour)[1]] for n, values in enumerate(self.values)]
+        biases = [bias[slice(*self._own(n + 1, colour))] for n, bias in enumerate(self.biases)]
+        hidden = [
+            (self.products[n], biases[n], heard[n], self.values[n + 1][:, slice(*self._own(n + 1, colour))])
+            for n in range(len(self.products) - 1)
+        ]
+        entry = self.values[0][:, slice(*self._own(0, colour))]
+        return _Steps(entry, hidden, (self.products[-1], biases[-1], heard[-1]))
 
     def select(self, rows: Tensor) -> HeadStepper:
         """The head of these rows of the batch."""
         chosen = copy.copy(self)
         chosen.values = [values[rows] for values in self.values]
+        chosen._steps = {}
         return chosen
 
     def tensors(self) -> list[Tensor]:

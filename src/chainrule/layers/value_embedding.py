@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from chainrule.conditionals import Categorical, Conditional, Mixed
 from chainrule.errors import ChainruleError
+from chainrule.layers.linear import linear
 
 __all__ = ["ParameterHead", "ValueEmbedding"]
 
@@ -162,7 +163,7 @@ class ParameterHead(nn.Module):
     def forward(self, vectors: Tensor, variables: Sequence[int] = ()) -> Tensor:
         """The parameters that vectors `(batch, k, size)` say; `variables` as in `ValueEmbedding`."""
         if not self.by_variable:
-            return functional.linear(vectors, self.weight, self.bias)
+            return linear(vectors, self.weight, self.bias)
         if vectors.shape[1] == 1:
             return self._write_one(vectors, variables[0])
 
@@ -177,7 +178,7 @@ class ParameterHead(nn.Module):
 
     def _write_one(self, vectors: Tensor, variable: int) -> Tensor:
         own = slice(self._starts[variable], self._starts[variable + 1])
-        params = functional.linear(vectors, self.weight[own], None if self.bias is None else self.bias[own])
+        params = linear(vectors, self.weight[own], None if self.bias is None else self.bias[own])
         return functional.pad(params, (0, self.num_params - params.shape[-1]))
 
     def extra_repr(self) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.conditionals import Conditional
+from chainrule.inputs import check_size
 from chainrule.model import AutoregressiveModel
 from chainrule.orderings import Ordering
 
@@ -55,6 +56,7 @@ class FVSBN(AutoregressiveModel):
     ) -> None:
         super().__init__(event_shape, conditional=conditional, ordering=ordering, context_size=context_size)
         written, reads = self.outputs.total, self.sequence_inputs.starts
+        check_size("FVSBN", (reads[-1] + context_size) * written)
         heard = [reads[variable] for variable in self._variables_of_outputs()]
         cells = [row * reads[-1] + torch.arange(count) for row, count in enumerate(heard)]
         self.register_buffer("_cells", torch.cat(cells), persistent=False)

@@ -10,6 +10,9 @@ c the context, such as a class label. Together the stacks see every pixel before
 their reach: the blind spot of PixelCNN is gone. The vertical stack needs no masks, since every colour
 of a row above is known; in the horizontal one the features are divided among the colours, R before G
 before B.
+
+`attention_every` puts a block of attention to all earlier pixels between the layers (Chen et al. 2018,
+"PixelSNAIL"): what lies far away is then one layer off.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from chainrule.layers.conv_stepper import (
 )
 from chainrule.layers.gate import gated
 from chainrule.layers.masked_conv import ShiftedConv2d, colour_bounds, odd_size
+from chainrule.layers.pixel_attention import PixelAttention, PixelAttentionStepper
 from chainrule.layers.pixel_head import HeadStepper, PixelHead
 from chainrule.models.raster_images import RasterImageModel
 from chainrule.orderings import Ordering
@@ -54,6 +58,8 @@ class GatedPixelCNN(RasterImageModel):
     - `first_kernel_size`: side of the first layer's kernels; odd, at least 3.
     - `head`: features of the 1 x 1 layers between the last layer and the parameters.
     - `dropout`: on what the gates of the horizontal stack give, in training only.
+    - `attention_every`: after every so many layers the pixel looks at all pixels before it; 0 for never.
+    - `attention_heads`: heads of each colour in such a block, of `features` numbers together.
 
     Only the halves of the kernels that may see something exist: a layer with K x K kernels and d
     features has 2 d^2 (K (K + 1) / 2 + 2 + (K + 1) / 2) + d^2 weights.
@@ -77,6 +83,8 @@ class GatedPixelCNN(RasterImageModel):
         first_kernel_size: int = 7,
         head: Sequence[int] = (1024, 1024),
         dropout: float = 0.0,
+        attention_every: int = 0,
+        attention_heads: int = 4,
         ordering: str | Sequence[int] | Ordering = "raster",
         context_size: int = 0,
         conditional: str | Conditional = "bernoulli",
@@ -110,6 +118,17 @@ class GatedPixelCNN(RasterImageModel):
             )
             for number in range(num_layers)
         )
+        self.attention_every = whole_number("attention_every", attention_every)
+        self.attention_heads = whole_number("attention_heads", attention_heads, minimum=1)
+        blocks = num_layers // attention_every if attention_every else 0
+        self.attention = nn.ModuleDict(
+            {
+                str(attention_every * (block + 1) - 1): PixelAttention(
+                    features, read, self.channels, attention_heads, gain=1 / math.sqrt(blocks)
+                )
+                for block in range(blocks)
+            }
+        )
         written = self.channels * self.outputs.width
         self.pixel_head = PixelHead(features, self.head, written, self.channels)
 
@@ -117,13 +136,22 @@ class GatedPixelCNN(RasterImageModel):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Parameters of all conditionals, `(batch, *event_shape, num_params)`."""
-        above = along = self._as_seen(x)
-        for layer in self.layers:
+        above = along = seen = self._as_seen(x)
+        for number, layer in enumerate(self.layers):
             z = layer.vertical(above)
             along = layer.along(along, z, context, self.dropout if self.training else 0.0)
+            if str(number) in self.attention:
+                along = along + self.attention[str(number)](along, seen)
             if not layer.is_last:  # nobody hears the gates of its vertical stack
                 above = gated(layer.with_context(z, layer.context_above, context))
         return self._as_params(self.pixel_head(along))
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one parallel pass; those of attention as if it were not causal."""
+        pixels = math.prod(self.grid)
+        attention = [m for m in self.attention.values() if isinstance(m, PixelAttention)]
+        return super().multiply_adds + pixels * sum(m.multiply_adds_per_pixel(pixels) for m in attention)
 
     # ---------------------------------------------------------------- step by step
 
@@ -245,9 +273,10 @@ class _LayerStepper:
         self.rows = None
         if not layer.is_first:
             self.rows = RowCache(1 - vertical.rows[0], like, width, batch_size, features)
-        self.z = [like.new_empty(batch_size, size) for size in self.sizes]
         self.y = like.new_empty(batch_size, features)
-        self._start_with(like.new_zeros(width, batch_size, 2 * features))
+        #: What the rows above add to each pixel of this one, `(columns, batch, 2 features)`, then its gates.
+        self.start_row = like.new_zeros(width, batch_size, 2 * features)
+        self.start = self._places()
 
     def begin_row(self, above: Tensor) -> Tensor | None:
         """Take the row of the vertical stack below, or the image's rows above; returns this layer's row."""
@@ -257,9 +286,7 @@ class _LayerStepper:
             window = self.rows.window
         z = self.vertical(window)
         start = self.down(z)
-        if self.shift_along is not None:
-            start = start + self.shift_along
-        self._start_with(start)
+        self.start_row.copy_(start if self.shift_along is None else start + self.shift_along)
         if self.is_last:
             return None
         if self.shift_above is not None:
@@ -270,11 +297,12 @@ class _LayerStepper:
     def views(self, below: PixelRow, above: PixelRow, column: int, colour: int) -> _Views:
         """What `pixel` reads and writes for one colour of one pixel."""
         start, end = self.bounds[colour], self.bounds[colour + 1]
-        s_a, s_b = self.z[colour].chunk(2, dim=1)
+        z = self.start[colour][column]
+        s_a, s_b = z.chunk(2, dim=1)
         heard = colour_bounds(below.features, len(self.sizes))[colour if self.is_first else colour + 1]
         return _Views(
             taps=below.taps(column, heard),
-            z=self.z[colour],
+            z=z,
             s_a=s_a,
             s_b=s_b,
             gates=self.y[:, start:end],
@@ -283,10 +311,10 @@ class _LayerStepper:
             above=above.at(column, start, end),
         )
 
-    def pixel(self, views: _Views, column: int, colour: int) -> None:
+    def pixel(self, views: _Views, colour: int) -> None:
         """Compute the features of one colour of one pixel, from and into the places that `views` names."""
         taps, z, s_a, s_b, gates, gates_heard, below, above = views
-        self.horizontal.add_to(self.start[colour][column], taps, colour, z)
+        self.horizontal.add_to(z, taps, colour, z)
         z.sigmoid_()
         torch.addcmul(s_b, s_a, s_b, value=-2, out=gates)
         self.out.add_to(below, gates_heard, colour, above)
@@ -297,18 +325,17 @@ class _LayerStepper:
         chosen.rows = None if self.rows is None else self.rows.select(rows)
         chosen.shift_above = None if self.shift_above is None else self.shift_above[rows]
         chosen.shift_along = None if self.shift_along is None else self.shift_along[rows]
-        chosen.z, chosen.y = [z[rows] for z in self.z], self.y[rows]
-        chosen._start_with(self.start_row[:, rows])
+        chosen.y, chosen.start_row = self.y[rows], self.start_row[:, rows]
+        chosen.start = chosen._places()
         return chosen
 
     def tensors(self) -> list[Tensor]:
         """What is kept from pixel to pixel."""
-        return [self.start_row, self.y, *self.z, *([] if self.rows is None else self.rows.tensors())]
+        return [self.start_row, self.y, *([] if self.rows is None else self.rows.tensors())]
 
-    def _start_with(self, start_row: Tensor) -> None:
-        """Set what the rows above add to each pixel of this one, `(columns, batch, 2 features)`."""
-        self.start_row = start_row
-        self.start = [of_colour.unbind(0) for of_colour in torch.split(start_row, self.sizes, dim=2)]
+    def _places(self) -> list[tuple[Tensor, ...]]:
+        """Views of `start_row` by colour and column."""
+        return [of_colour.unbind(0) for of_colour in torch.split(self.start_row, self.sizes, dim=2)]
 
 
 class _GatedStepper(ImageStepper):
@@ -325,6 +352,11 @@ class _GatedStepper(ImageStepper):
         for layer in model.layers[1:]:
             self.along.append(PixelRow(like, self.width, batch_size, model.features, layer.reach))
         self.along.append(PixelRow(like, self.width, batch_size, model.features, 0))
+        self.attention = {
+            int(number): PixelAttentionStepper(block, self, model.grid[0])
+            for number, block in model.attention.items()
+            if isinstance(block, PixelAttention)
+        }
         self.head = HeadStepper(model.pixel_head, batch_size, like)
         self._views: dict[tuple[int, int], list[_Views]] = {}
 
@@ -343,13 +375,27 @@ class _GatedStepper(ImageStepper):
                 layer.views(below, above, column, colour)
                 for layer, below, above in zip(self.layers, self.along[:-1], self.along[1:], strict=True)
             ]
-        for layer, of_layer in zip(self.layers, views, strict=True):
-            layer.pixel(of_layer, column, colour)
+        if self.attention:
+            self._pixel_with_attention(views, column, colour)
+        else:
+            for layer, of_layer in zip(self.layers, views, strict=True):
+                layer.pixel(of_layer, colour)
         return self.head.pixel(views[-1].above, colour)
+
+    def _pixel_with_attention(self, views: list[_Views], column: int, colour: int) -> None:
+        position = (self.position - 1) // self.channels  # of the pixel
+        if colour == 0:
+            for attention in self.attention.values():
+                attention.begin_pixel(position, self.image, column)
+        for number, (layer, of_layer) in enumerate(zip(self.layers, views, strict=True)):
+            layer.pixel(of_layer, colour)
+            if number in self.attention:
+                self.attention[number].pixel(position, colour, of_layer.above)
 
     def select_rows(self, rows: Tensor) -> Self:
         """The stepper of these rows of the batch, indices `(k,)`."""
         chosen = super().select_rows(rows)
+        chosen.attention = {number: block.select(rows) for number, block in self.attention.items()}
         chosen.layers = [layer.select(rows) for layer in self.layers]
         chosen.along = [chosen.image, *(row.select(rows) for row in self.along[1:])]
         chosen.head = self.head.select(rows)
@@ -361,6 +407,8 @@ class _GatedStepper(ImageStepper):
         kept = [*super().tensors(), *self.head.tensors()]
         for layer in self.layers:
             kept += layer.tensors()
+        for attention in self.attention.values():
+            kept += attention.tensors()
         for row in self.along[1:]:
             kept += row.tensors()
         return kept

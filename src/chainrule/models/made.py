@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from chainrule.arguments import layer_sizes, real_number, whole_number
 from chainrule.conditionals import Conditional
 from chainrule.errors import ChainruleError, unknown_name
+from chainrule.inputs import check_size
 from chainrule.layers import (
     Columns,
     Connectivity,
@@ -64,7 +65,8 @@ class MADE(AutoregressiveModel):
     - `mask`: which mask of the set is in use; `view(mask=k)` changes it, sharing the weights, and
       `ensemble()` mixes them all.
     - `adjacency`: any DAG over the variables instead of all earlier ones: `adjacency[i][j]` is true
-      if x_i may depend on x_j directly. The ordering is then a topological one.
+      if x_i may depend on x_j directly. The ordering is then a topological one, parents first: of those
+      possible the one nearest to `ordering`, so the DAG wins where the two disagree.
     - `dropout`: on hidden units, in training only.
 
     Parameters, in the layout of the variables: `layers[l].weight` `(d_l, d_{l-1})` and
@@ -326,6 +328,7 @@ class MADE(AutoregressiveModel):
     def _build_layers(self) -> None:
         inputs, outputs = self.inputs.total, self.outputs.total
         sizes = [inputs, *self.hidden]
+        check_size("MADE", self._count_weights(inputs, outputs))
         self.layers = nn.ModuleList(  # type: ignore[assignment]
             MaskedLinear(i, o) for i, o in itertools.pairwise(sizes)
         )
@@ -334,6 +337,12 @@ class MADE(AutoregressiveModel):
         size = self.context_size
         self.context_to_hidden = nn.Linear(size, self.hidden[0], bias=False) if size and self.hidden else None
         self.context_to_output = nn.Linear(size, outputs, bias=False) if size else None
+
+    def _count_weights(self, inputs: int, outputs: int) -> int:
+        """Entries of all matrices."""
+        layers = sum(i * o for i, o in itertools.pairwise((inputs, *self.hidden)))
+        layers += self.hidden[-1] * outputs if self.hidden else 0
+        return layers + self.direct * inputs * outputs + self.context_size * (sum(self.hidden[:1]) + outputs)
 
     def _initialise(self) -> None:
         """Scaled by what each unit may hear; direct connections start at zero."""

@@ -26,6 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from chainrule.arguments import whole_number
 from chainrule.conditionals import Conditional
+from chainrule.inputs import check_size
 from chainrule.model import AutoregressiveModel
 from chainrule.orderings import Ordering
 
@@ -71,6 +72,7 @@ class NADE(AutoregressiveModel):
         super().__init__(event_shape, conditional=conditional, ordering=ordering, context_size=context_size)
         self.hidden = whole_number("hidden", hidden, minimum=1)
         read, written = self.inputs.total, self.outputs.total
+        check_size("NADE", self.multiply_adds)
         self.weight = nn.Parameter(torch.empty(read, hidden))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         self.output_weight = nn.Parameter(torch.empty(written, hidden))

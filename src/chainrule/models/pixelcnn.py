@@ -153,7 +153,7 @@ class _Views(NamedTuple):
     narrow_bias: Tensor
     narrow: Tensor  # relu(t), in the row
     taps: Tensor
-    convolved: Tensor  # relu(t') of the colour, and of all colours heard
+    convolved: Tensor  # relu(t') of the colour, and of all colours heard, where the rows above were
     convolved_heard: Tensor
 
 
@@ -173,7 +173,6 @@ class _BlockStepper:
         self.rows = RowCache(reach, like, width, size, features)
         self.row = PixelRow(like, width, size, features, reach)
         self.wide = like.new_empty(size, 2 * features)
-        self.convolved = like.new_empty(size, features)
 
     def begin_row(self, is_first: bool) -> None:
         """What the rows above add to each pixel; the row before this one is complete by now."""
@@ -192,8 +191,8 @@ class _BlockStepper:
             narrow_bias=self.narrow_bias[start:end],
             narrow=self.row.at(column, start, end),
             taps=self.row.taps(column, end),
-            convolved=self.convolved[:, start:end],
-            convolved_heard=self.convolved[:, :end],
+            convolved=self.conv.start[colour][column],
+            convolved_heard=self.conv.start_row[column][:, :end],
         )
 
     def pixel(self, u: Tensor, views: _Views, column: int, colour: int) -> None:
@@ -201,9 +200,9 @@ class _BlockStepper:
         wide, wide_heard, narrow_bias, narrow, taps, convolved, convolved_heard = views
         torch.clamp_min(u, 0, out=wide)
         self.narrow.add_to(narrow_bias, wide_heard, colour, narrow)
-        narrow.clamp_min_(0)
+        narrow.relu_()
         self.conv.pixel(taps, column, colour, convolved)
-        convolved.clamp_min_(0)
+        convolved.relu_()
         self.widen.add_to(u, convolved_heard, colour, u)
 
     def select(self, rows: Tensor) -> _BlockStepper:
@@ -211,13 +210,13 @@ class _BlockStepper:
         chosen = copy.copy(self)
         chosen.conv, chosen.rows = self.conv.select(rows), self.rows.select(rows)
         chosen.row = self.row.select(rows)
-        chosen.wide, chosen.convolved = self.wide[rows], self.convolved[rows]
+        chosen.wide = self.wide[rows]
         return chosen
 
     def tensors(self) -> list[Tensor]:
         """What is kept from pixel to pixel."""
         caches = [*self.conv.tensors(), *self.rows.tensors(), *self.row.tensors()]
-        return [*caches, self.wide, self.convolved]
+        return [*caches, self.wide]
 
 
 class _PixelCNNStepper(ImageStepper):

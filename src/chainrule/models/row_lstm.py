@@ -33,9 +33,11 @@ __all__ = ["RowLSTM"]
 
 
 class RowLSTM(PixelRNN):
-    """PixelRNN of Row LSTM layers; the defaults are the paper's sizes for MNIST (7 layers, h = 16).
+    """PixelRNN of Row LSTM layers; the defaults have 7 layers and h = 16, as the paper's network for MNIST.
 
-    For CIFAR-10 the paper has 12 layers, h = 128 and `head=(1024, 1024)`.
+    The paper says so of its Diagonal BiLSTM and reports the Row LSTM beside it; that both had these sizes is
+    taken for granted here, and the two layers of 32 of the head are a choice of this library. For CIFAR-10
+    the paper has 12 layers, h = 128 and `head=(1024, 1024)`.
 
     - `event_shape`, `conditional`, `ordering`, `one_hot`: as in `RasterImageModel`.
     - `context_size`: the context shifts the first layer and every gate.
@@ -158,14 +160,15 @@ class _LayerStepper:
         self.bounds = colour_bounds(features, channels)
         self.row = PixelRow(like, width, size, 2 * features, layer.reach)
         self.cells, self.outputs = like.new_zeros(2, width, size, features)
-        self.z = [like.new_empty(size, of_colour) for of_colour in self.sizes]
         self.squashed = like.new_empty(size, features)
-        self._start_with(like.new_zeros(width, size, 4 * features))
+        #: What the row above adds to each pixel of this one, `(columns, batch, 4h)`, and then its gates.
+        self.start_row = like.new_zeros(width, size, 4 * features)
+        self.start = self._places()
 
     def begin_row(self) -> None:
         """What the outputs of the row above add to the gates of each pixel."""
         row = self.above(self.outputs)
-        self._start_with(row if self.shift is None else row + self.shift)
+        self.start_row.copy_(row if self.shift is None else row + self.shift)
 
     def views(self, above: Tensor, column: int, colour: int) -> _Views:
         """The places of one colour of one pixel, the same in every row."""
@@ -173,7 +176,7 @@ class _LayerStepper:
         wide_start, wide_end = colour_bounds(self.row.features, len(self.sizes))[colour : colour + 2]
         return _Views(
             taps=self.row.taps(column, wide_end),
-            gates=Gates.of(self.z[colour], dim=1),
+            gates=Gates.of(self.start[colour][column], dim=1),
             cell=self.cells[column][:, start:end],
             squashed=self.squashed[:, start:end],
             out=self.outputs[column][:, start:end],
@@ -182,10 +185,10 @@ class _LayerStepper:
             above=above,
         )
 
-    def pixel(self, views: _Views, column: int, colour: int) -> None:
+    def pixel(self, views: _Views, colour: int) -> None:
         """Compute the features of one colour of one pixel, from and into the places that `views` names."""
         taps, gates, cell, squashed, out, out_heard, below, above = views
-        self.along.add_to(self.start[colour][column], taps, colour, gates.all)
+        self.along.add_to(gates.all, taps, colour, gates.all)
         advance(gates, cell, cell, squashed, out)
         self.out.add_to(below, out_heard, colour, above)
 
@@ -195,18 +198,18 @@ class _LayerStepper:
         chosen.shift = None if self.shift is None else self.shift[rows]
         chosen.row = self.row.select(rows)
         chosen.cells, chosen.outputs = self.cells[:, rows], self.outputs[:, rows]
-        chosen.z, chosen.squashed = [z[rows] for z in self.z], self.squashed[rows]
-        chosen._start_with(self.start_row[:, rows])
+        chosen.squashed = self.squashed[rows]
+        chosen.start_row = self.start_row[:, rows]
+        chosen.start = chosen._places()
         return chosen
 
     def tensors(self) -> list[Tensor]:
         """What is kept from pixel to pixel."""
-        return [self.start_row, self.cells, self.outputs, self.squashed, *self.z, *self.row.tensors()]
+        return [self.start_row, self.cells, self.outputs, self.squashed, *self.row.tensors()]
 
-    def _start_with(self, start_row: Tensor) -> None:
-        """Set what the row above adds to each pixel of this one, `(columns, batch, 4h)`."""
-        self.start_row = start_row
-        self.start = [of_colour.unbind(0) for of_colour in torch.split(start_row, self.sizes, dim=2)]
+    def _places(self) -> list[tuple[Tensor, ...]]:
+        """Views of `start_row` by colour and column."""
+        return [of_colour.unbind(0) for of_colour in torch.split(self.start_row, self.sizes, dim=2)]
 
 
 class _RowStepper(PixelRNNStepper):
@@ -230,7 +233,7 @@ class _RowStepper(PixelRNNStepper):
             views = self._views[column, colour] = self._views_of(column, colour)
         self.first_pixel(column, colour, views[0].below)
         for layer, of_layer in zip(self.layers, views, strict=True):
-            layer.pixel(of_layer, column, colour)
+            layer.pixel(of_layer, colour)
         return self.head.pixel(self.top[colour], colour)
 
     def _views_of(self, column: int, colour: int) -> list[_Views]:

@@ -123,6 +123,13 @@ class SequenceModel(AutoregressiveModel):
         values = self.to_sequence(x)[:, :-1]
         return self.from_sequence(self.read(self.init_state(len(x), context), values, begin=True)[0])
 
+    def begin_again(self, state: Any) -> Any:
+        """A state that has read nothing, for as many rows and without a context; `state` is used up.
+
+        A subclass may keep what it has prepared for its steps.
+        """
+        return self.init_state(state.batch_size)
+
     def step(self, state: Any, previous_value: Tensor | None) -> tuple[Tensor, Any]:
         """Parameters of the next variable, `(batch, num_params)`, given the value of the previous one."""
         if previous_value is None:

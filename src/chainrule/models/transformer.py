@@ -24,11 +24,15 @@ from chainrule.arguments import real_number, whole_number
 from chainrule.conditionals import Categorical, Conditional
 from chainrule.errors import ChainruleError, unknown_name
 from chainrule.layers.attention import CausalSelfAttention, KeyValueCache, rotary_angles
+from chainrule.layers.linear import Linear, PackedWeights
 from chainrule.layers.value_embedding import ParameterHead, ValueEmbedding
 from chainrule.models.sequence import SequenceModel, SequenceState
 from chainrule.orderings import Ordering
 
 __all__ = ["Transformer"]
+
+#: Making copies of the weights takes as long as it saves in about so many steps.
+_STEPS_BEFORE_PACKING = 12
 
 POSITIONS = ("rotary", "learned", "sinusoidal")
 
@@ -152,13 +156,29 @@ class Transformer(SequenceModel):
         caches = [block.attention.new_cache(batch_size) for block in self.blocks]
         return _TransformerState(batch_size=batch_size, caches=caches, shift=self._shift(context))
 
+    def begin_again(self, state: _TransformerState) -> _TransformerState:
+        """The same as a fresh state, but the copies of the weights are kept."""
+        return replace(self.init_state(state.batch_size), steps=state.steps, packed=state.packed)
+
     def read(
         self, state: _TransformerState, values: Tensor, *, begin: bool = False
     ) -> tuple[Tensor, _TransformerState]:
         """Read the next values: parameters of the variable after each of them, and the state."""
-        params = self._run(values, state.shift, state.caches, state.position, begin=begin)
+        packed = self._packed_for(state, values)
+        params = self._run(values, state.shift, state.caches, state.position, packed, begin=begin)
         state.position += values.shape[1]
         return self._after_end(params, values, state, begin=begin), state
+
+    def _packed_for(self, state: _TransformerState, values: Tensor) -> PackedWeights | None:
+        """Copies of the weights for a step, once so many have gone by that making them pays."""
+        if values.shape[1] != 1 or torch.is_grad_enabled():
+            return None
+        state.steps += 1
+        if state.packed is None and state.steps > _STEPS_BEFORE_PACKING:
+            state.packed = PackedWeights(
+                m for m in nn.ModuleList(self.blocks).modules() if isinstance(m, nn.Linear)
+            )
+        return state.packed
 
     def _run(
         self,
@@ -166,6 +186,7 @@ class Transformer(SequenceModel):
         shift: Tensor | None,
         caches: list[KeyValueCache] | None,
         before: int,
+        packed: PackedWeights | None = None,
         *,
         begin: bool,
     ) -> Tensor:
@@ -186,7 +207,7 @@ class Transformer(SequenceModel):
         if self.positions == "rotary":
             angles = rotary_angles(places.to(h.dtype), self.width // self.num_heads)
         for index, block in enumerate(self.blocks):
-            h = block(h, angles, None if caches is None else caches[index])
+            h = block(h, angles, None if caches is None else caches[index], packed)
         params: Tensor = self.head(self.norm(h), self._variables(first, first + h.shape[1]))
         return params
 
@@ -248,12 +269,20 @@ class _Block(nn.Module):
             width, num_heads, num_kv_heads, window=window, bias=bias, dropout=dropout
         )
         self.mlp_norm = nn.LayerNorm(width, bias=bias)
-        self.up = nn.Linear(width, inner, bias=bias)
-        self.down = nn.Linear(inner, width, bias=bias)
+        self.up = Linear(width, inner, bias=bias)
+        self.down = Linear(inner, width, bias=bias)
 
-    def forward(self, h: Tensor, angles: tuple[Tensor, Tensor] | None, cache: KeyValueCache | None) -> Tensor:
-        h = h + self._dropped(self.attention(self.attention_norm(h), angles, cache))
-        return h + self._dropped(self.down(nn.functional.gelu(self.up(self.mlp_norm(h)))))
+    def forward(
+        self,
+        h: Tensor,
+        angles: tuple[Tensor, Tensor] | None,
+        cache: KeyValueCache | None,
+        packed: PackedWeights | None,
+    ) -> Tensor:
+        h = h + self._dropped(self.attention(self.attention_norm(h), angles, cache, packed))
+        normal = self.mlp_norm(h)
+        inner = nn.functional.gelu(self.up(normal) if packed is None else packed.apply(self.up, normal))
+        return h + self._dropped(self.down(inner) if packed is None else packed.apply(self.down, inner))
 
     def _dropped(self, added: Tensor) -> Tensor:
         if self.dropout and self.training:  # even at rate 0 it would draw from the global generator
@@ -273,6 +302,8 @@ def _sinusoids(places: Tensor, width: int) -> Tensor:
 class _TransformerState(SequenceState):
     caches: list[KeyValueCache]
     shift: Tensor | None  # (batch, width), of the context
+    steps: int = 0  # single values read
+    packed: PackedWeights | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The same with every tensor changed, those of the caches too."""

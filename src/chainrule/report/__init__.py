@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from chainrule.report.animations import save_sampling_animation
 from chainrule.report.curves import save_comparison, save_histograms, save_learning_curve
+from chainrule.report.defences import save_attack_examples, save_densities, save_roc_curves
 from chainrule.report.fans import save_fan_chart
 from chainrule.report.files import check_writable, write_file
 from chainrule.report.fillings import save_fillings
@@ -20,9 +21,11 @@ from chainrule.report.sequences import save_attention, save_gradient_norms
 __all__ = [
     "check_writable",
     "most_images",
+    "save_attack_examples",
     "save_attention",
     "save_comparison",
     "save_conditionals",
+    "save_densities",
     "save_fan_chart",
     "save_fillings",
     "save_gradient_norms",
@@ -30,6 +33,7 @@ __all__ = [
     "save_histograms",
     "save_learning_curve",
     "save_receptive_fields",
+    "save_roc_curves",
     "save_sampling_animation",
     "save_surprise_maps",
     "save_surprise_overlays",

@@ -42,14 +42,16 @@ def ancestral(
     previous: Tensor | None = None
     values: list[Tensor] = []
     total = noise.new_zeros(len(noise)) if with_log_prob else None
-    for position, uniform in enumerate(noise.transpose(0, 1).contiguous().unbind(0)):
+    # Each kind of noise of a variable in one run of memory: that is how steps read it.
+    by_position = noise.permute(1, 2, 0).contiguous().transpose(1, 2)
+    for position, uniform in enumerate(by_position.unbind(0)):
         params, state = model.step(state, previous)
         conditional = model.conditional_at(position)
         previous = conditional.sample(params, uniform, temperature)
         values.append(previous)
         if total is not None:
             total = total + conditional.log_prob(params, previous)
-    return model.from_sequence(torch.stack(values, dim=1)), total
+    return model.from_sequence(torch.stack(values).T.contiguous()), total
 
 
 def naive(model: Runnable, noise: Tensor, context: Tensor | None = None, temperature: float = 1.0) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -217,8 +218,9 @@ def _is_number(dtype: Any) -> bool:
 
 def _about_dates(name: Hashable, value: object) -> str:
     return (
-        f"column {name!r} holds dates or times ({shown(str(value))}); drop it (--drop {name}), or turn it "
-        "into numbers that mean something, such as the hour, the weekday, or days since the event before"
+        f"column {name!r} holds dates or times ({shown(str(value))}); drop it "
+        f"(--drop {shlex.quote(str(name))}), or turn it into numbers that mean something, such as the hour, "
+        "the weekday, or days since the event before"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,7 +41,8 @@ def refuse_extremes(numbers: Array, present: Series, name: Hashable) -> None:
     if blurred and float(np.ptp(numbers)) <= _noise(numbers) and present.nunique() > 1:
         raise ChainruleError(
             f"column {name!r} holds different values that are too close to tell apart around {largest:g}; "
-            f"subtract an offset or rescale it, or drop it (--drop {name}) if it holds identifiers"
+            f"subtract an offset or rescale it, or drop it (--drop {shlex.quote(str(name))}) if it holds "
+            "identifiers"
         )
 
 
@@ -71,8 +73,10 @@ def column_of_numbers(
                 return _codes(x, facts)
             if spacing is not None:
                 return IntegerColumn(**facts, low=low, high=high, spacing=spacing)
-        if len(distinct) == len(x) >= _FEW_ROWS and high - low == len(x) - 1:
-            options.notices.append(f"column {name!r} looks like row numbers; --drop {name} to leave it out")
+        if _are_row_numbers(x, distinct):
+            options.notices.append(
+                f"column {name!r} looks like row numbers; --drop {shlex.quote(str(name))} to leave it out"
+            )
         transform = _TRANSFORMS[options.numeric_transform].fit(x)
         return IntegerColumn(**facts, low=low, high=high, transform=transform)
     if high - low <= _noise(distinct):
@@ -90,6 +94,14 @@ def column_of_numbers(
         resolution=float(np.diff(distinct).min()),
         decimals=_decimals(distinct, facts["dtype"]),
     )
+
+
+def _are_row_numbers(x: Array, distinct: Array) -> bool:
+    """Whether each number comes once, without gaps; or ascending with few, as where rows are kept back."""
+    if len(distinct) < len(x) or len(x) < _FEW_ROWS:
+        return False
+    span = float(distinct[-1] - distinct[0]) + 1
+    return span == len(x) or (span <= 2 * len(x) and bool((np.diff(x) > 0).all()))
 
 
 def _decimals(distinct: Array, dtype: str) -> int | None:

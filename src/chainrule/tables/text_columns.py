@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+import shlex
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
@@ -75,9 +76,10 @@ def look_at_text(present: Series, name: Hashable, max_categories: int) -> Findin
         return Finding.DATES
     example = formatted_number(labels)
     if example is not None and len(labels) > _MANY:
+        word = shlex.quote(str(name))
         raise ChainruleError(
             f"{_about_formatted(name, example)} ({len(labels):,} different ones); {_REWRITE}, or make the "
-            f"column categorical (kinds={{{name!r}: 'categorical'}}), or drop it (--drop {name})"
+            f"column categorical (--kind {word}=categorical), or drop it (--drop {word})"
         )
     _refuse_free_text(labels, present, name, max_categories)
     return Finding.LABELS
@@ -128,7 +130,7 @@ def _refuse_stray_words(stray: np.ndarray, number_labels: int, present: Series, 
         raise ChainruleError(
             f"column {name!r} holds numbers, but {shown(present.iloc[place])} in {place_of(present, place)} "
             f"is none ({int(stray.sum()):,} such cells); leave cells empty where a number is missing, or "
-            f"drop the column (--drop {name})"
+            f"drop the column (--drop {shlex.quote(str(name))})"
         )
 
 
@@ -138,9 +140,9 @@ def _refuse_free_text(labels: list[str], present: Series, name: Hashable, max_ca
     words = float(np.mean([len(label.split()) for label in labels[:_SAMPLE]]))
     share = len(labels) / len(present)
     if (words >= 4 and share > 0.5) or (share > _MOST and len(labels) > max_categories):
-        what = "free text" if words >= 4 else "identifiers"
+        what, word = "free text" if words >= 4 else "identifiers", shlex.quote(str(name))
         raise ChainruleError(
             f"column {name!r} has {len(labels):,} different texts in {len(present):,} rows, such as "
-            f"{shown(labels[0])}: {what}, which a table model cannot learn; drop it (--drop {name}), or put "
+            f"{shown(labels[0])}: {what}, which a table model cannot learn; drop it (--drop {word}), or put "
             "a few categories or a number in its place"
         )

@@ -19,6 +19,7 @@ from chainrule.loading import load_network
 from chainrule.model import AutoregressiveModel
 from chainrule.models import Independent
 from chainrule.sampling import FillMethod
+from chainrule.saving import locate
 from chainrule.tables import TableSchema
 from chainrule.tabular.filling import fill_table
 
@@ -228,13 +229,13 @@ class TableModel:
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:
-        """The model that `save` or `fit_table` left in a folder.
+        """The model that `save` or `fit_table` left in a folder, or one on the hub, as `user/model`.
 
         While `fit_table` trains, or after it was stopped, that is the best so far.
 
         Raises `ChainruleError` where there is none (yet), or no schema beside it.
         """
-        folder = some_path("the model's folder", folder)
+        folder = locate(some_path("the model's folder", folder))
         beside = folder / MARGINALS
         marginals = Independent.from_pretrained(beside) if beside.is_dir() else None
         return cls(TableSchema.load(folder), load_network(folder), marginals)

@@ -102,7 +102,7 @@ class Reader:
 
     def _forget(self, limit: int) -> None:
         self.seen = self.seen[:, hop_of(limit) :]
-        fresh = self.model.init_state(self.batch_size)
+        fresh = self.model.begin_again(self.state)
         self.params, self.state = self.model.read(fresh, self.seen, begin=True)
 
 

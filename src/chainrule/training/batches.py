@@ -11,7 +11,7 @@ from torch import Tensor
 
 from chainrule.data import Dataset, binarize
 from chainrule.errors import ChainruleError
-from chainrule.likelihood import LikelihoodModel
+from chainrule.trainable import Trainable
 from chainrule.training.settings import TrainingSettings
 
 __all__ = [
@@ -64,9 +64,9 @@ def check_is_dataset(data: object) -> None:
     )
 
 
-def check_fits(model: LikelihoodModel, data: Dataset, splits: Sequence[str]) -> None:
+def check_fits(model: Trainable, data: Dataset, splits: Sequence[str]) -> None:
     """Raise `ChainruleError` if the model cannot be used on these splits of the data, or is none."""
-    if not isinstance(model, LikelihoodModel):
+    if not isinstance(model, Trainable):
         raise ChainruleError(f"model must be a chainrule model, not a {type(model).__name__}.")
     check_is_dataset(data)
     if tuple(data.event_shape) != model.event_shape:
@@ -74,12 +74,7 @@ def check_fits(model: LikelihoodModel, data: Dataset, splits: Sequence[str]) -> 
             f"{data.name} has examples of shape {tuple(data.event_shape)}, "
             f"but the model was made for {model.event_shape}."
         )
-    support = model.conditional.support()
-    if support is not None and data.levels is not None and data.levels > len(support):
-        raise ChainruleError(
-            f"{data.name} has values 0..{data.levels - 1}, but the {model.conditional.name} conditional "
-            f"takes {model.conditional.value_range}; use a binary data set (dynamic-mnist for MNIST)."
-        )
+    model.check_levels(data.levels, data.name)
     for split in splits:
         values = data.split(split)
         if data.levels is None:
@@ -88,14 +83,14 @@ def check_fits(model: LikelihoodModel, data: Dataset, splits: Sequence[str]) -> 
             _check_context(model, data, split)
 
 
-def _check_real_values(model: LikelihoodModel, name: str, split: str, values: Tensor) -> None:
+def _check_real_values(model: Trainable, name: str, split: str, values: Tensor) -> None:
     try:
-        model.conditional.check(values)
+        model.check_values(values)
     except ChainruleError as error:
         raise ChainruleError(f"{split} split of {name}: {error}") from None
 
 
-def _check_context(model: LikelihoodModel, data: Dataset, split: str) -> None:
+def _check_context(model: Trainable, data: Dataset, split: str) -> None:
     if split in data.contexts:
         width = data.contexts[split].shape[1]
         if width != model.context_size:
@@ -105,10 +100,7 @@ def _check_context(model: LikelihoodModel, data: Dataset, split: str) -> None:
             )
         return
     if split not in data.labels:
-        raise ChainruleError(
-            f"the model needs labels as context, but {data.name} has none for {split}; "
-            "use labelled data, or a model with context_size=0."
-        )
+        raise model._missing_labels(data.name, split)
     labels = data.labels[split]
     if labels.min() < 0 or labels.max() >= model.context_size:
         raise ChainruleError(
@@ -128,7 +120,7 @@ def step_seed(seed: int, step: int, process: int = 0) -> int:
 
 
 def batches(
-    model: LikelihoodModel,
+    model: Trainable,
     data: Dataset,
     settings: TrainingSettings,
     epoch: int,
@@ -159,7 +151,7 @@ def batches(
 
 
 def evaluation_batches(
-    model: LikelihoodModel, data: Dataset, split: str, *, batch_size: int | None, limit: int | None = None
+    model: Trainable, data: Dataset, split: str, *, batch_size: int | None, limit: int | None = None
 ) -> Iterator[Batch]:
     """A split in its own order, or `limit` of its rows; dynamic data is drawn once, always the same."""
     values, dtype = data.evaluation_split(split), model._reference.dtype
@@ -189,7 +181,7 @@ def spread_rows(total: int, count: int) -> Tensor:
     return torch.linspace(0, total - 1, min(count, total), dtype=torch.float64).round().long()
 
 
-def _context(model: LikelihoodModel, data: Dataset, split: str, rows: Tensor | slice) -> Tensor | None:
+def _context(model: Trainable, data: Dataset, split: str, rows: Tensor | slice) -> Tensor | None:
     if not model.context_size:
         return None
     contexts = data.contexts[split] if split in data.contexts else data.labels[split]

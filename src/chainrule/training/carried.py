@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
-from chainrule.likelihood import LikelihoodModel
 from chainrule.models.sequence import Passage, SequenceModel
+from chainrule.trainable import Trainable
 from chainrule.training.batches import Batch, consecutive_rows
 
 __all__ = ["CarriedLoss", "check_carries_state", "validate_carried"]
@@ -25,7 +25,7 @@ __all__ = ["CarriedLoss", "check_carries_state", "validate_carried"]
 _VALIDATION_STREAMS = 8
 
 
-def check_carries_state(model: LikelihoodModel) -> None:
+def check_carries_state(model: Trainable) -> None:
     """Raise `ChainruleError` where the model cannot go on from one row to the next."""
     if not isinstance(model, SequenceModel) or not model.constant_memory:
         raise ChainruleError(
@@ -45,7 +45,7 @@ def check_carries_state(model: LikelihoodModel) -> None:
 class CarriedLoss(nn.Module):
     """The mean NLL of pieces given all that came before them in their streams, nats per row."""
 
-    def __init__(self, model: LikelihoodModel) -> None:
+    def __init__(self, model: Trainable) -> None:
         super().__init__()
         self.model = cast(SequenceModel, model)
         self.passage: Passage | None = None
@@ -96,7 +96,7 @@ class CarriedLoss(nn.Module):
 
 
 @torch.no_grad()
-def validate_carried(model: LikelihoodModel, data: Dataset) -> float:
+def validate_carried(model: Trainable, data: Dataset) -> float:
     """Mean NLL of the validation rows, each given those before it in a few streams; nats per row."""
     loss, values = CarriedLoss(model), data.evaluation_split("validation")
     reference, total = model._reference, 0.0

@@ -57,6 +57,8 @@ def evaluate(
     batch_size = whole_number("batch_size", batch_size, minimum=1)
     limit = None if limit is None else whole_number("limit", limit, minimum=1)
     check_fits(model, data, (split,))
+    if not isinstance(model, LikelihoodModel):
+        raise ChainruleError(f"{type(model).__name__} has no p(x), so there is no likelihood to evaluate.")
     total = min(len(data.split(split)), limit or sys.maxsize)
     scores: list[Tensor] = []
     done, was_training = 0, model.training

@@ -16,6 +16,7 @@ from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
 from chainrule.models.sequence import SequenceModel
+from chainrule.trainable import Trainable
 from chainrule.training.batches import check_fits, check_is_dataset, evaluation_batches
 from chainrule.training.carried import check_carries_state
 from chainrule.training.checkpoint import remove_checkpoints
@@ -30,7 +31,7 @@ __all__ = ["fit"]
 
 
 def fit(
-    model: LikelihoodModel,
+    model: Trainable,
     data: Dataset,
     out: str | Path,
     *,
@@ -103,13 +104,15 @@ def _begun(begin: Callable[[], Run], on_begin: Callable[[Path], None] | None) ->
     return run
 
 
-def _default_learning_rate(model: LikelihoodModel) -> float:
-    """The model's own, which was chosen on binary data, or on sequences of any; else that of all models."""
+def _default_learning_rate(model: Trainable) -> float:
+    """The model's own; of a p(x), if it was chosen on such data: binary, or sequences of any."""
+    if not isinstance(model, LikelihoodModel):
+        return model.default_learning_rate
     own = isinstance(model.conditional, Bernoulli) or isinstance(model, SequenceModel)
     return model.default_learning_rate if own else LikelihoodModel.default_learning_rate
 
 
-def _check_trainable(model: LikelihoodModel, data: Dataset) -> None:
+def _check_trainable(model: Trainable, data: Dataset) -> None:
     """Raise `ChainruleError` before anything is made where there is nothing to train, or not on this."""
     check_is_dataset(data)
     if data.validation is None:
@@ -121,14 +124,14 @@ def _check_trainable(model: LikelihoodModel, data: Dataset) -> None:
         )
 
 
-def _take_up_finished(model: LikelihoodModel, run: Run) -> Run:
+def _take_up_finished(model: Trainable, run: Run) -> Run:
     remove_checkpoints(run.checkpoints)  # a run may be killed between its last mark and this
     model.cpu().load_state_dict(run.model_tensors())
     model.eval()
     return run
 
 
-def _fit_by_counting(model: LikelihoodModel, data: Dataset, run: Run) -> Run:
+def _fit_by_counting(model: Trainable, data: Dataset, run: Run) -> Run:
     """Fit in one go; a run that was finished before is counted again, which gives the same model."""
     start = time.perf_counter()
     model.fit_counts(next(evaluation_batches(model, data, "train", batch_size=None)).values)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -32,8 +31,8 @@ class Progress:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def over(self, total_steps: int, done: int, num_variables: int) -> Iterator[Bar]:
-        """A bar over `total_steps` updates of which `done` are behind us."""
+    def over(self, total_steps: int, done: int, words: Callable[[float], str]) -> Iterator[Bar]:
+        """A bar over `total_steps` updates of which `done` are behind us; `words` says a loss in words."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -50,7 +49,7 @@ class Progress:
             redirect_stdout=False,  # results go there, and not through this console to stderr
         ) as rich:
             task = rich.add_task("training", total=total_steps, completed=done, state="")
-            bar = Bar(self, rich, task, num_variables)
+            bar = Bar(self, rich, task, words)
             try:
                 yield bar
             finally:
@@ -60,9 +59,11 @@ class Progress:
 class Bar:
     """The bar of one run."""
 
-    def __init__(self, progress: Progress, rich: RichProgress, task: TaskID, num_variables: int) -> None:
+    def __init__(
+        self, progress: Progress, rich: RichProgress, task: TaskID, words: Callable[[float], str]
+    ) -> None:
         self._progress, self._rich, self._task = progress, rich, task
-        self._bits = 1 / (num_variables * math.log(2))
+        self._words = words
         self._smooth: float | None = None
         self._epoch = "training"
         self._shown = 0.0
@@ -79,10 +80,10 @@ class Bar:
     def draw(self) -> None:
         """Bring what is shown up to date."""
         if self._smooth is not None:
-            state = f"{self._smooth * self._bits:.4f} bits/dim"
+            state = self._words(self._smooth)
             self._rich.update(self._task, advance=self._steps, description=self._epoch, state=state)
             self._steps, self._shown = 0, time.monotonic()
 
     def validated(self, epoch: int, nll: float) -> None:
         """A validation at the end of this epoch."""
-        self._progress.say(f"epoch {epoch}: validation {nll:.3f} nats, {nll * self._bits:.4f} bits/dim")
+        self._progress.say(f"epoch {epoch}: validation {self._words(nll)}")

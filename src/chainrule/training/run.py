@@ -22,7 +22,6 @@ from chainrule._version import __version__
 from chainrule.arguments import some_path
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
-from chainrule.likelihood import LikelihoodModel
 from chainrule.saving import (
     CONFIG_NAME,
     FORMAT,
@@ -36,6 +35,7 @@ from chainrule.saving import (
     write_json,
     write_together,
 )
+from chainrule.trainable import Trainable
 from chainrule.training.checkpoint import remove_checkpoints
 from chainrule.training.fingerprint import changed_splits, data_sha256
 from chainrule.training.lock import LOCK_NAME, make_folder
@@ -51,6 +51,8 @@ _OF_TABLES = ("schema.json", "detector.json", "detector.safetensors")
 _MARGINALS_NAME = "marginals"
 #: What runs of text, of time series and of sound have beside, likewise.
 _OF_SEQUENCES = ("tokenizer.json", "series.json", "audio.json")
+#: What guards of images leave beside their density.
+_OF_GUARDS = ("guard.json", "guard.safetensors")
 
 
 class Run:
@@ -70,7 +72,7 @@ class Run:
     def begin(
         cls,
         folder: str | Path,
-        model: LikelihoodModel,
+        model: Trainable,
         data: Dataset,
         settings: TrainingSettings,
         *,
@@ -205,7 +207,7 @@ class Run:
 
     # ---------------------------------------------------------------- writing
 
-    def save_model(self, model: LikelihoodModel) -> None:
+    def save_model(self, model: Trainable) -> None:
         """Replace the selected weights; and the settings, if the model has learned a structure."""
         settings = _as_json(model.settings())
         files = {self.folder / WEIGHTS_NAME: model_bytes(type(model).__name__, settings, model.state_dict())}
@@ -297,8 +299,9 @@ def _remove_run(folder: Path) -> None:
         folder / METRICS_NAME,
         *folder.glob("samples.*"),
         folder / "learning_curve.png",
+        folder / "report.html",
         folder / "conditionals.png",
-        *(folder / name for name in (*_OF_TABLES, *_OF_SEQUENCES)),
+        *(folder / name for name in (*_OF_TABLES, *_OF_SEQUENCES, *_OF_GUARDS)),
         folder / WEIGHTS_NAME,
         folder / CONFIG_NAME,
     ):

@@ -58,6 +58,12 @@ class TrainingSettings(BaseModel):
     precision: Literal["float32", "bf16"] = Field(
         "float32", description="arithmetic of training; likelihoods are always computed in float32"
     )
+    max_minutes: float | None = Field(
+        None,
+        gt=0,
+        description="train for about so many minutes at most; the learning rate has fallen by then, and the "
+        "result depends on the machine's speed",
+    )
     device: Literal["auto", "cpu"] = Field("auto", description="auto takes an accelerator if there is one")
     checkpoint_minutes: float = Field(5.0, ge=0, description="minutes between checkpoints to resume from")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of everything random in the run")

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.data import Dataset
-from chainrule.errors import NonFiniteLossError
-from chainrule.likelihood import LikelihoodModel
+from chainrule.errors import ChainruleError, NonFiniteLossError
+from chainrule.trainable import Trainable
 from chainrule.training.batches import Batch, batches, evaluation_batches, step_generator, step_seed
 from chainrule.training.carried import CarriedLoss, validate_carried
 from chainrule.training.checkpoint import Checkpoint, latest_checkpoint, remove_checkpoints, write_checkpoint
@@ -30,17 +30,18 @@ from chainrule.training.settings import TrainingSettings
 
 __all__ = ["Trainer", "learning_rate_factor", "validate"]
 
-#: Examples that are validated together: at most so many, and so many parameters of conditionals.
-_MOST_ROWS, _MOST_PARAMS = 500, 1 << 26
+#: Examples that are validated together: at most so many, and so many numbers that the network writes.
+_MOST_ROWS, _MOST_NUMBERS = 500, 1 << 26
+#: Warm-up is over after this share of the time that a run may take, however slow the machine is.
+_WARM_UP_SHARE = 0.05
 
 
 @torch.no_grad()
-def validate(model: LikelihoodModel, data: Dataset) -> float:
+def validate(model: Trainable, data: Dataset) -> float:
     """Mean of `validation_loss` over the validation split, nats per example, summed in float64."""
     device = model._reference.device
     total, count = 0.0, 0
-    params = model.num_variables * model.conditional.num_params
-    rows = max(1, min(_MOST_ROWS, _MOST_PARAMS // params))
+    rows = max(1, min(_MOST_ROWS, _MOST_NUMBERS // model.numbers_per_example))
     for batch in evaluation_batches(model, data, "validation", batch_size=rows):
         batch = batch.to(device)
         total += model.validation_loss(batch.values, batch.context).cpu().double().sum().item()
@@ -63,7 +64,7 @@ class _Place:
 class _Loss(nn.Module):
     """`training_loss` as a forward pass, which is what mixed-precision and data-parallel wrappers see."""
 
-    def __init__(self, model: LikelihoodModel) -> None:
+    def __init__(self, model: Trainable) -> None:
         super().__init__()
         self.model = model
 
@@ -81,7 +82,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: LikelihoodModel,
+        model: Trainable,
         data: Dataset,
         run: Run,
         settings: TrainingSettings,
@@ -136,8 +137,8 @@ class Trainer:
         started = time.monotonic() - self.at.seconds
         if self.at.step == 0:  # from here on, the weights handed in are no longer needed to resume
             self._checkpoint()
-        with self.progress.over(self.total_steps, self.at.step, self.model.num_variables) as bar:
-            while self.at.step < self.total_steps and not self._patience_is_over():
+        with self.progress.over(self.total_steps, self.at.step, self.model.validation_words) as bar:
+            while not self._is_over():
                 epoch, first_batch = divmod(self.at.step, self.steps_per_epoch)
                 if self.carried is not None and first_batch == 0:
                     self.carried.begin()
@@ -147,6 +148,7 @@ class Trainer:
                     self.at.epoch_loss += loss
                     self.at.seconds = time.monotonic() - started
                     bar.advance(loss, epoch + 1, self.settings.epochs)
+                    self._check_first_epoch(epoch)
                     if self.at.step % self.steps_per_epoch:  # else the epoch is to be closed first
                         self._checkpoint_if_due()
                 self._end_epoch(epoch + 1, bar)
@@ -159,7 +161,8 @@ class Trainer:
     def _update(self, batch: Batch) -> float:
         """One step of AdamW; returns the loss, nats. Everything random in it depends on the step alone."""
         seed, step, process = self.settings.seed, self.at.step, self.accelerator.process_index
-        learning_rate = self.peak_rate * learning_rate_factor(step, self.total_steps, self.settings)
+        factor = learning_rate_factor(step, self.total_steps, self.settings, self._share_of_time())
+        learning_rate = self.peak_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         reseed(step_seed(seed, step, process))
@@ -208,9 +211,9 @@ class Trainer:
             "train_loss": self.at.epoch_loss / self.steps_per_epoch,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
         }
-        if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
+        if epoch % self.settings.validate_every == 0 or self._ends_with(epoch):
             record["validation_nll"] = nll = self._validate()
-            record["validation_bits_per_dim"] = nll / (self.model.num_variables * math.log(2))
+            record |= self.model.validation_record(nll) | self.average.validation_measures(self.data)
             self._note_validation(nll)
             bar.validated(epoch, nll)
         record["seconds"] = round(self.at.seconds, 3)
@@ -238,6 +241,37 @@ class Trainer:
                 self.run.save_model(self.average)
         else:
             self.at.validations_since_best += 1
+
+    def _is_over(self) -> bool:
+        """Whether no epoch is to follow: they are done, patience is over, or time is up."""
+        epochs_done = self.at.step // self.steps_per_epoch
+        whole = self.at.step % self.steps_per_epoch == 0 and math.isfinite(self.at.best_nll)
+        return (
+            self._patience_is_over()
+            or self.at.step >= self.total_steps
+            or (whole and self._ends_with(epochs_done))
+        )
+
+    def _ends_with(self, epoch: int) -> bool:
+        """Whether this epoch is the last: of those asked for, or since most of the next would be too late."""
+        if epoch >= self.settings.epochs or self.settings.max_minutes is None:
+            return epoch >= self.settings.epochs
+        return self._share_of_time() * (1 + 0.5 / epoch) >= 1
+
+    def _share_of_time(self) -> float:
+        """How much of `max_minutes` is used up; 0 without such a limit."""
+        minutes = self.settings.max_minutes
+        return 0.0 if minutes is None else self.at.seconds / (60 * minutes)
+
+    def _check_first_epoch(self, epoch: int) -> None:
+        """Raise `ChainruleError` when the time is up before one epoch: there is no model to select yet."""
+        if epoch > 0 or self._share_of_time() < 1 or self.at.step >= self.steps_per_epoch:
+            return
+        needed = self.at.seconds / 60 * self.steps_per_epoch / self.at.step
+        raise ChainruleError(
+            f"{self.settings.max_minutes:g} minutes (max_minutes) are too few for one epoch, which takes "
+            f"about {needed:.2g} minutes here; give more time, or train a smaller model."
+        )
 
     def _patience_is_over(self) -> bool:
         return self.settings.patience is not None and self.at.validations_since_best >= self.settings.patience
@@ -297,14 +331,20 @@ class Trainer:
             self.run.forget_metrics_after(self.at.metrics_lines)
 
 
-def learning_rate_factor(step: int, total_steps: int, settings: TrainingSettings) -> float:
-    """Learning rate over its peak at a step (from 0): a linear rise, then cosine, linear or no decay."""
+def learning_rate_factor(
+    step: int, total_steps: int, settings: TrainingSettings, share_of_time: float = 0.0
+) -> float:
+    """Learning rate over its peak at a step (from 0): a linear rise, then cosine, linear or no decay.
+
+    - `share_of_time`: how much of the time that the run may take is used up; the rate falls with whichever
+      comes to its end first.
+    """
     warm_up = settings.warm_up(total_steps)
-    if step < warm_up:
+    if step < warm_up and share_of_time < _WARM_UP_SHARE:
         return (step + 1) / warm_up
     if settings.schedule == "constant":
         return 1.0
-    done = (step - warm_up) / max(total_steps - warm_up, 1)
+    done = max((step - warm_up) / max(total_steps - warm_up, 1), min(share_of_time, 1.0))
     falling = 1 - done if settings.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
     return settings.final_fraction + (1 - settings.final_fraction) * falling
 
