@@ -6,77 +6,59 @@ python docs/make_worked_examples.py          # writes the page; with --check it 
 from __future__ import annotations
 
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from worked_examples import LIBRARY, read_examples, recompute
+from chainrule.examples import EXAMPLES, Example, coverage, recompute, shown
 
 PAGE = Path(__file__).resolve().parent / "worked-examples.md"
 
 INTRODUCTION = """\
 # Worked examples
 
-Every worked example of the lecture's topics 1, 2, 4, 5, 6, 7, 9 and 14: what the notes state, the exact
-value, and what the library's own classes compute from the same inputs. A verdict is *right* (every stated
-digit), *rounded* (the stated number was rounded or cut off, in the end or on the way there), *wrong*, or
-*open* (the notes state no value). Written by `python docs/make_worked_examples.py`; a test compares every
-value and this page.
+Every worked example of the lecture, topics 1 to 14: what the notes state, the exact value, and what the
+library's own classes compute from the same inputs. A verdict is *right* (every stated digit), *rounded* (the
+stated number was rounded or cut off, in the end or on the way there), *wrong*, or *open* (the notes state no
+value). `chainrule examples ID` shows one of them with its equation, its inputs and the program that computes
+it; [the lecture, checked](lecture-checked.md) goes through its other mistakes. Written by
+`python docs/make_worked_examples.py`; a test compares every value and this page.
 """
 
 
 def page() -> str:
     """The whole page as Markdown."""
-    examples = read_examples()
-    found = {e["id"]: recompute(e) for e in examples}
-    lines = [INTRODUCTION, _counts(examples), "", "## Where the notes are wrong", ""]
-    for e in examples:
-        verdict, _, reason = e["verdict"].partition(": ")
-        if verdict == "wrong":
+    found = {name: recompute(example) for name, example in EXAMPLES.items()}
+    lines = [INTRODUCTION, coverage().sentence(), "", "## Where the notes are wrong", ""]
+    for example in EXAMPLES.values():
+        if example.judgement == "wrong":
+            reason = example.reason[0].upper() + example.reason[1:]
             lines.append(
-                f"- **{e['id']}**, {e['description']}: the notes state {_shown(e['stated'])}; "
-                f"the library computes {_shown(found[e['id']][1])}. {reason[0].upper()}{reason[1:]}."
+                f"- **{example.id}**, {example.description}: the notes state {shown(example.stated)}; "
+                f"the library computes {shown(found[example.id])}. {reason}."
             )
-    for topic in dict.fromkeys(e["topic"] for e in examples):
+    for topic, members in groupby(EXAMPLES.values(), key=lambda example: example.topic):
         lines += ["", f"## Topic {topic}", ""]
         lines += [
             "| example | quantity | stated | exact | library | computed by | verdict |",
             "|---|---|---|---|---|---|---|",
         ]
-        lines += [_table_row(e, *found[e["id"]]) for e in examples if e["topic"] == topic]
+        lines += [_table_row(example, found[example.id]) for example in members]
     return "\n".join(lines) + "\n"
 
 
-def _counts(examples: list[dict[str, Any]]) -> str:
-    verdicts = [e["verdict"].partition(":")[0] for e in examples]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("right", "rounded", "wrong", "open"))
-    by_library = sum(e["id"] in LIBRARY for e in examples)
-    return (
-        f"{len(examples)} examples: {counts}. "
-        f"{by_library} are computed by the library; the rest is arithmetic on numbers of the notes."
-    )
-
-
-def _table_row(example: dict[str, Any], by: str, value: Any) -> str:
-    verdict, _, reason = example["verdict"].partition(": ")
+def _table_row(example: Example, value: Any) -> str:
+    verdict = example.verdict
     cells = [
-        example["id"],
-        f"{example['description']}: {example['quantity']}",
-        "" if example["stated"] is None else _shown(example["stated"]),
-        _shown(example["exact"]),
-        _shown(value),
-        by,
-        "**wrong**, see above" if verdict == "wrong" else f"{verdict}: {reason}" if reason else verdict,
+        example.id,
+        f"{example.description}: {example.quantity}",
+        "" if example.stated is None else shown(example.stated),
+        shown(example.exact),
+        shown(value),
+        f"`{example.by}`" if example.by_library else example.by,
+        "**wrong**, see above" if example.judgement == "wrong" else verdict,
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(_shown(v) for v in value) + "]"
-    if isinstance(value, float):
-        # Adding 0.0 to the rounded number turns -0.0 into 0.
-        return f"{float(f'{value:.6g}') + 0.0:g}" if abs(value) < 1e15 else f"{value:.6g}"
-    return str(value)
 
 
 def main(arguments: list[str]) -> int:

@@ -282,6 +282,39 @@ def test_reordered_and_further_columns_do_not_matter(fitted, home, tmp_path):
     assert same[0] == same[1]
 
 
+def test_a_column_of_labels_that_are_all_unknown_is_said(fitted, home, tmp_path):
+    new = pd.read_csv(home / "new.csv").assign(country=range(300))
+    new.to_csv(tmp_path / "new.csv", index=False)
+    called = succeed("detect", "score", fitted[0], tmp_path / "new.csv", "--top", "0")
+    assert called.err.count("warning") == 1
+    assert (
+        "'country' holds no label that the model knows, but such as '0' (it knows DE, FR, US)" in called.err
+    )
+    new.assign(country=["DE", *["ZZ"] * 299]).to_csv(tmp_path / "new.csv", index=False)
+    assert "warning" not in succeed("detect", "score", fitted[0], tmp_path / "new.csv", "--top", "0").err
+
+
+def test_notices_are_said_once(home, tmp_path):
+    frame = pd.read_csv(home / "train.csv")
+    frame.assign(empty=np.nan).to_csv(tmp_path / "t.csv", index=False)
+    for command in (
+        ("detect", "fit", tmp_path / "t.csv", "--drop", "id", "--percentile", "5", "--steps", "5"),
+        ("train", "made", "--data", tmp_path / "t.csv", "--drop", "id", "--set", "steps=5"),
+    ):
+        for place, quiet in enumerate(((), ("--quiet",))):
+            called = succeed(*command, "--out", tmp_path / f"{command[0]}{place}", *quiet)
+            said = [text.count("'empty' holds no value at all") for text in (called.err, called.out)]
+            assert said == [0, 1] if quiet else said == [1, 0]
+
+
+def test_kinds_of_labels_that_are_not_shown_are_counted(fitted, home, tmp_path):
+    new = pd.read_csv(home / "new.csv").drop(columns="fraud")
+    new["what"] = ["normal"] * 200 + [f"attack {i % 20}" for i in range(100)]
+    new.to_csv(tmp_path / "new.csv", index=False)
+    called = succeed("detect", "score", fitted[0], tmp_path / "new.csv", "--label", "what", "--top", "1")
+    assert "... and 6 rarer labels; --json has all of them" in called.out
+
+
 def test_arrays_of_adbench_bring_their_labels(tmp_path):
     random = np.random.default_rng(0)
     y = (np.arange(300) % 15 == 0).astype(int)

@@ -66,7 +66,12 @@ def test_attacks_that_know_the_guard_start_from_what_is_read_rightly(found):
     assert found.joint.images == found.through.images == 8
     assert 0 <= found.joint.unnoticed.value <= found.joint.fooled.value
     assert found.through.unnoticed.value <= 1 - found.through.after.value
-    assert found.through.before.value == found.clean.right_purified[found.clean.right][:8].mean()
+    rows = np.flatnonzero(found.clean.right)[:8]
+    missed = [(~seen.right & ~seen.alarms)[rows] for seen in found.attacked]
+    least = max(found.joint.unnoticed.value, np.any(missed, axis=0).mean())
+    assert least <= found.joint.unnoticed_by_any.value
+    held = np.all([seen.right_purified[rows] for seen in found.seen], axis=0).mean()
+    assert found.through.right_under_all.value <= min(held, found.through.after.value)
 
 
 def test_json_holds_every_figure_with_its_interval(found):

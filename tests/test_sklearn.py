@@ -250,6 +250,32 @@ def test_an_array_may_follow_a_frame():
         assert np.array_equal(estimator.score_samples(frame.to_numpy()), estimator.score_samples(frame))
 
 
+def test_columns_without_any_value_are_said_and_come_back_empty():
+    array = correlated(60)
+    array[:, 1] = np.nan
+    with pytest.warns(UserWarning, match="'x1' holds no value at all") as said:
+        estimator = small().fit(array)
+    assert len(said) == 1
+    drawn = estimator.sample(5)
+    assert drawn.shape == (5, 4)
+    assert np.isnan(drawn).tolist() == [[False, True, False, False]] * 5
+    assert np.isfinite(estimator.score_samples(drawn)).all()
+    frame = pd.DataFrame(array, columns=["a", "b", "c", "d"])
+    with pytest.warns(UserWarning, match="'b' holds no value at all"):
+        drawn = small().fit(frame).sample(5)
+    assert list(drawn) == ["a", "b", "c", "d"]
+    assert drawn["b"].isna().all()
+
+
+def test_holes_may_come_later_where_that_was_asked_for():
+    array = correlated(60)
+    holed = array[:3].copy()
+    holed[1, 2] = np.nan
+    one_line_error(lambda: small().fit(array).score_samples(holed), "'x2', row 1", "missing='always'")
+    assert np.isfinite(small(missing="always").fit(array).score_samples(holed)).all()
+    one_line_error(lambda: small(missing="often").fit(array), "unknown missing 'often'", "always")
+
+
 def test_samples_are_of_the_kind_that_was_fitted():
     X = correlated()
     estimator = small(steps=20).fit(X)

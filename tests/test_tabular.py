@@ -294,6 +294,37 @@ def test_samples_are_rounded_and_in_range_unless_asked_for_as_they_are():
     assert (filled.round(2) == filled).all()
 
 
+def test_samples_hold_no_category_that_the_table_did_not_have_unless_asked_for_as_they_are():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"code": rng.choice([0, 7, 500], 200), "city": rng.choice(["Oslo", "Rome"], 200)})
+    schema = infer_schema(frame, kinds={"code": "categorical"})
+    model = TableModel(schema, fitted(frame, schema=schema, steps=1).model)
+    with torch.no_grad():
+        for parameter in model.model.parameters():
+            parameter.zero_()  # every state is as likely as any, the never seen ones too
+    free = model.sample(400, seed=0, like_seen=False)
+    assert (free["city"] == OTHER).sum() > 80
+    assert (free["code"].astype(str) == OTHER).sum() > 60
+    seen = model.sample(400, seed=0)
+    assert seen.dtypes.equals(frame.dtypes)
+    shares = {name: seen[name].value_counts(normalize=True) for name in seen}
+    assert set(shares["city"].index) == {"Oslo", "Rome"}
+    assert set(shares["code"].index) == {0, 7, 500}
+    # Drawn again, not made into the most frequent one: 5 standard errors.
+    assert abs(shares["city"]["Oslo"] - 1 / 2) < 0.125
+    assert abs(shares["code"][500] - 1 / 3) < 0.118
+    # What cannot be drawn otherwise is the most frequent one.
+    decoded = schema.decode(np.array([[3.0, 2.0]]), like_seen=True)
+    assert decoded.iloc[0].tolist() == [frame["code"].mode()[0], frame["city"].mode()[0]]
+
+
+def test_rare_categories_that_the_table_had_stay_other_in_samples():
+    frame = pd.DataFrame({"shop": [f"shop {i % 40}" for i in range(400)]})
+    schema = infer_schema(frame, max_categories=2)
+    drawn = fitted(frame, schema=schema, steps=5).sample(200, seed=0)
+    assert (drawn["shop"] == OTHER).mean() > 0.8
+
+
 def test_samples_do_not_depend_on_how_they_are_cut_up(model, monkeypatch):
     whole = model.sample(40, seed=2)
     monkeypatch.setattr("chainrule.tabular.model._ROWS_DRAWN", 7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -45,6 +46,7 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
     contamination : share of the training rows that `predict` calls outliers, in (0, 0.5]; or "auto": those
         whose score is below the lower quartile of the training scores by more than 1.5 times the distance
         between their quartiles (Tukey's fence), which is robust against outliers among them.
+    missing : "auto": cells may be missing in the columns that have holes in `fit`; "always": in every column.
     random_state : int, RandomState or None.
 
     Attributes
@@ -71,6 +73,7 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
         steps: int = DEFAULT_STEPS,
         dependence: float = 1.0,
         contamination: float | Literal["auto"] = 0.1,
+        missing: str = "auto",
         random_state: Any = None,
     ) -> None:
         self.model = model
@@ -80,17 +83,29 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
         self.steps = steps
         self.dependence = dependence
         self.contamination = contamination
+        self.missing = missing
         self.random_state = random_state
 
     def fit(self, X: ArrayLike | pd.DataFrame, y: Any = None) -> Self:
-        """Fit to the rows of X; y is ignored. Raises `ChainruleError` (a ValueError) for unusable data."""
+        """Fit to the rows of X; y is ignored.
+
+        Warns of what was decided about columns (`model_.schema.notices`), such as that one without any value
+        is left out. Raises `ChainruleError` (a ValueError) for unusable data.
+        """
         self._check_contamination()
         real_number("dependence", self.dependence, minimum=0.0, maximum=1.0)
         frame = self._frame(X, reset=True)
         if len(frame) < 2:
             raise ChainruleError(f"n_samples = {len(frame)} is too few to fit; give at least 2 rows.")
         seed = int(check_random_state(self.random_state).randint(_LARGEST_SEED))
-        schema = infer_schema(frame, grids=False, numeric_transform=self.numeric_transform)  # type: ignore[arg-type]
+        schema = infer_schema(
+            frame,
+            grids=False,
+            numeric_transform=self.numeric_transform,  # type: ignore[arg-type]
+            missing=self.missing,  # type: ignore[arg-type]
+        )
+        for notice in schema.notices:
+            warnings.warn(notice, UserWarning, stacklevel=2)
         self.model_: TableModel = fit_table(
             frame,
             schema=schema,
@@ -127,7 +142,8 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
     def sample(self, n_samples: int = 1, random_state: Any = None) -> NDArray[Any] | pd.DataFrame:
         """Synthetic rows: an array `(n_samples, n_features_in_)`, or a DataFrame if fitted to one.
 
-        An array of objects if fitted to one with strings in it, else of float64.
+        An array of objects if fitted to one with strings in it, else of float64. Columns that had no value at
+        all in `fit` have none here.
 
         - `random_state`: as in `fit`; the estimator's own if None.
         """
@@ -135,6 +151,10 @@ class AutoregressiveDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type:
         source = self.random_state if random_state is None else random_state
         seed = int(check_random_state(source).randint(_LARGEST_SEED))
         drawn = self.model_.sample(n_samples, seed=seed)
+        modelled = set(map(str, drawn.columns))
+        for place, name in enumerate(self._columns):
+            if str(name) not in modelled:
+                drawn.insert(place, name, np.nan)
         return drawn if self._from_frame else drawn.to_numpy(object if self._holds_objects else np.float64)
 
     def _check_contamination(self) -> None:

@@ -263,7 +263,7 @@ def fit(
     if as_json:
         print_json({**content, "report": report_json(content["report"])})
     else:
-        show_fit(content, fitted.schema)
+        show_fit(content, fitted.schema, notices=quiet)
 
 
 def _refuse_for_tables(options: dict[str, Any]) -> None:

@@ -194,7 +194,7 @@ class _Stream:
         tally: LabelTally,
         identifier: str | None,
     ) -> None:
-        self._table, self._detector, self._identifier = run.table, detector, identifier
+        self._run, self._table, self._detector, self._identifier = run, run.table, detector, identifier
         self._dependence = float(detector.about.get("dependence", 1.0))
         self.oddest, self.tally = oddest, tally
         self._done = 0
@@ -222,6 +222,10 @@ class _Stream:
             )
 
     def _scores(self, rows: Rows) -> Any:
+        if not self._done:
+            from chainrule.cli.table_runs import warn_of_strangers
+
+            warn_of_strangers(self._run, rows.frame)
         scores = self._table.anomaly_scores(rows.frame, dependence=self._dependence)
         self.oddest.add(rows.frame, scores, self._done, rows.labels)
         self._done += len(scores)

@@ -17,8 +17,8 @@ __all__ = ["report_json", "show_fit", "show_score"]
 _MOST_COLUMNS = 60
 
 
-def show_fit(content: dict[str, Any], schema: TableSchema) -> None:
-    """The summary of `detect fit`."""
+def show_fit(content: dict[str, Any], schema: TableSchema, *, notices: bool) -> None:
+    """The summary of `detect fit`; `notices`: with those of the schema, where they were not said before."""
     shown = content["columns"][:_MOST_COLUMNS]
     print_table(
         ("column", "kind", "values", "modelled as", "holes"),
@@ -33,7 +33,7 @@ def show_fit(content: dict[str, Any], schema: TableSchema) -> None:
         ("model", f"{content['model']}, {content['parameters']:,} parameters"),
         ("fitted on", f"{content['fitted_on']:,} rows{which}"),
         ("calibrated on", f"{content['calibrated_on']:,} other rows{which}"),
-        *[("note", notice) for notice in content["notices"]],
+        *[("note", notice) for notice in content["notices"] if notices],
         ("alarm", f"score below {content['threshold']:.3f} nats ({content['rule_text']})"),
     ]
     if content["clean_interval"] is not None:
@@ -54,10 +54,11 @@ def show_score(content: dict[str, Any]) -> None:
         show("The oddest row:\n" if many == 1 else f"The {many} oddest rows, oddest first:\n")
     for place, row in enumerate(content["top"], start=1):
         _show_row(place, row)
+    rows = "row" if content["alarms"] == 1 else "rows"
     facts = [
         ("table", f"{content['table']}: {content['rows']:,} rows"),
         ("alarm", f"score below {content['threshold']:.3f} nats ({content['rule_text']})"),
-        ("alarms", f"{content['alarms']:,} rows, {content['alarm_rate']:.2%}"),
+        ("alarms", f"{content['alarms']:,} {rows}, {content['alarm_rate']:.2%}"),
     ]
     if content["clean_interval"] is not None:
         low, high = content["clean_interval"]
@@ -113,6 +114,8 @@ def _show_report(report: LabelReport | str | None, title: str) -> None:
     if kinds:
         show()
         print_table(("label", ">rows", ">alarms", ">share"), kinds)
+        if len(kinds) < len(report.by_label):
+            show(f"... and {len(report.by_label) - len(kinds)} rarer labels; --json has all of them")
 
 
 def report_json(report: LabelReport | str | None) -> dict[str, Any] | None:

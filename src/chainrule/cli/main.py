@@ -37,6 +37,7 @@ from chainrule.cli import (
     train,
     upscale,
 )
+from chainrule.cli import examples as worked_examples
 from chainrule.cli.options import examples, help_text
 from chainrule.cli.output import Interrupted
 from chainrule.errors import ChainruleError
@@ -79,6 +80,7 @@ for _module in (
     compare,
     advise,
     report,
+    worked_examples,
 ):
     _module.register(app)
 

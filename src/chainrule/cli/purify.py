@@ -219,7 +219,7 @@ def _labels(
         labels = None if found is None else found.numpy()
     elif Path(source).suffix.lower() == ".npz" and Path(source).is_file():
         with np.load(source) as arrays:
-            labels = arrays["labels"] if "labels" in arrays else None
+            labels = arrays.get("labels")
     else:
         labels = None
     if labels is not None and limit is not None and limit < len(labels):

@@ -138,10 +138,11 @@ def _show(
         ),
     ]
     if figures["joint"] is not None:
-        unnoticed, after = figures["joint"]["unnoticed"], figures["bpda"]["after"]
+        joint, through = figures["joint"], figures["bpda"]
         facts += [
-            ("knows density", f"{unnoticed['value']:.1%} misread without an alarm"),
-            ("knows purifier", f"{after['value']:.1%} right behind it"),
+            ("knows density", f"{joint['unnoticed']['value']:.1%} misread without an alarm"),
+            ("knows purifier", f"{through['after']['value']:.1%} right behind it"),
+            ("tries all", f"{through['right_under_all']['value']:.1%} right behind the purifier"),
         ]
     print_facts(facts)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chainrule.cli.output import counting, print_facts, print_json, print_table, say, show
 from chainrule.cli.table_files import TableFile, check_table_file
 from chainrule.cli.table_rows import CHUNK_ROWS, is_catalogue_table, row_source
-from chainrule.cli.table_runs import TableRun, open_table_run
+from chainrule.cli.table_runs import TableRun, open_table_run, warn_of_strangers
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def evaluate_table(run: str, data: str | None, split: str, limit: int | None, as
         frame = frame.iloc[spread_rows(available, limit).numpy()]
     if not len(frame):
         raise ChainruleError(f"{what} has no rows.")
+    warn_of_strangers(opened, frame.iloc[:CHUNK_ROWS])
     cells = _cells(opened, frame)
     nll = -cells.sum(1)
     columns = [str(name) for name in opened.table.schema.names]
@@ -150,6 +151,8 @@ def score_table(
     with _Sink(out, overwrite) as sink, counting("scoring", enabled=out is not None) as on_progress:
         expected = source.total
         for part in source.chunks():
+            if not rows:
+                warn_of_strangers(opened, part.frame)
             scored = _scored(opened, part.frame, rows, per_variable)
             sink.write(scored)
             finite = scored["log_prob"][scored["log_prob"] > -math.inf]

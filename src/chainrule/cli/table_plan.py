@@ -125,6 +125,11 @@ def planned(
     settings, training = split_settings(model_class, others)
     if rest.get("schema") is not None and rest.get("kinds"):
         raise ChainruleError("--kind is for an inferred schema; edit the kinds in the --schema file.")
+    for name in rest.get("drop", ()):
+        if name in rest.get("kinds", {}):
+            raise ChainruleError(
+                f"column {name!r} has a --kind and is left out by --drop; choose one of them."
+            )
     if rest.get("schema") is not None and "numeric_transform" in options:
         raise ChainruleError(
             "--set numeric_transform is for an inferred schema; edit it in the --schema file."

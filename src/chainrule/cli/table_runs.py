@@ -14,6 +14,8 @@ from chainrule.cli.table_plan import TablePlan, table_note
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from chainrule.detection import Detector
     from chainrule.tabular import TableModel
 
@@ -24,6 +26,7 @@ __all__ = [
     "open_table_run",
     "refuse_options",
     "resuming",
+    "warn_of_strangers",
     "weights_digest",
 ]
 
@@ -105,6 +108,14 @@ def open_detector(run: TableRun) -> Detector:
     if detector.columns is None or detector.columns.names != tuple(map(str, run.table.schema.names)):
         raise ChainruleError(f"{run.source}: the detector is of other columns than the schema; fit it again.")
     return detector
+
+
+def warn_of_strangers(run: TableRun, frame: DataFrame) -> None:
+    """Say of columns that none of their labels is known: the first part of a file tells for all of it."""
+    from chainrule.tables.strangers import about_strangers
+
+    for line in about_strangers(run.table.schema, frame):
+        say(f"warning: {line}")
 
 
 def resuming(plan: TablePlan, out: object) -> str:

@@ -133,7 +133,7 @@ def train_table(
         quiet=quiet,
         again=f"chainrule train --resume --out {shlex.quote(str(out))}",
     )
-    _report(plan, parts, fitted, out, as_json)
+    _report(plan, parts, fitted, out, quiet, as_json)
 
 
 def _new_plan(model: str | None, data: str | None, options: TableOptions) -> TablePlan:
@@ -178,7 +178,7 @@ def _resumed(
     return plan
 
 
-def _report(plan: TablePlan, parts: Parts, fitted: TableModel, out: Path, as_json: bool) -> None:
+def _report(plan: TablePlan, parts: Parts, fitted: TableModel, out: Path, quiet: bool, as_json: bool) -> None:
     from chainrule import report
     from chainrule.training import Run
 
@@ -224,7 +224,7 @@ def _report(plan: TablePlan, parts: Parts, fitted: TableModel, out: Path, as_jso
             ("run", str(out)),
             ("model", f"{plan.model}, {fitted.model.num_parameters:,} parameters"),
             ("table", f"{len(parts.fit.frame):,} rows, {len(fitted.schema.columns)} columns{kept}"),
-            *[("note", notice) for notice in fitted.schema.notices],
+            *[("note", notice) for notice in fitted.schema.notices if quiet],  # else they were said before
             ("validation", f"about {nll:.2f} nats a row in the columns' units, epoch {best['epoch']}"),
             ("training", f"{metrics[-1]['epoch']} epochs in {metrics[-1]['seconds']:.1f} s"),
             ("pictures", ", ".join(pictures) or "none"),

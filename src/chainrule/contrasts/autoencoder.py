@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from chainrule.arguments import layer_sizes, real_number, whole_number
-from chainrule.contrasts.networks import Activation, feed_forward
+from chainrule.contrasts.networks import ACTIVATIONS, Activation, feed_forward
 from chainrule.contrasts.no_density import NoDensity
 from chainrule.errors import ChainruleError, unknown_name
 
@@ -27,6 +27,9 @@ __all__ = ["Autoencoder", "DenoisingAutoencoder", "SparseAutoencoder"]
 
 Loss = Literal["cross-entropy", "squared-error"]
 LOSSES = ("cross-entropy", "squared-error")
+
+CodeActivation = Literal["sigmoid", "tanh", "relu", "linear"]
+CODE_ACTIVATIONS: dict[str, type[nn.Module]] = {**ACTIVATIONS, "linear": nn.Identity}
 
 _NO_LIKELIHOOD = (
     "an autoencoder learns to copy x through a code and defines no p(x), so no likelihood exists; "
@@ -45,7 +48,8 @@ class Autoencoder(NoDensity):
     - `event_shape`: shape of one example.
     - `code`: numbers in the code; `hidden`: units of the encoder's hidden layers before it;
       `decoder_hidden`: of the decoder's behind it (the lecture has one layer and none).
-    - `activation`: of all layers and of the code: `sigmoid`, `tanh` or `relu`.
+    - `activation`: of the hidden layers, `sigmoid` (the lecture's), `tanh` or `relu`; `code_activation`: of
+      the code, one of these or `linear`.
     - `levels`: values are whole numbers 0..levels-1 and read as 0..1; None for real values, read as they are.
     - `loss`: `cross-entropy` of values in 0..1 (outputs are sigmoids), or `squared-error`.
 
@@ -56,7 +60,7 @@ class Autoencoder(NoDensity):
     (torch.Size([1, 128]), False)
     """
 
-    default_learning_rate: ClassVar[float] = 3e-3
+    default_learning_rate: ClassVar[float] = 1e-2
     no_such: ClassVar[dict[str, str]] = {
         **dict.fromkeys(
             ("log_prob", "log_prob_per_variable", "nll", "bits_per_dim", "elbo", "importance_bound"),
@@ -72,7 +76,8 @@ class Autoencoder(NoDensity):
         code: int = 64,
         hidden: Sequence[int] = (256,),
         decoder_hidden: Sequence[int] = (),
-        activation: Activation = "sigmoid",
+        activation: Activation = "relu",
+        code_activation: CodeActivation = "sigmoid",
         levels: int | None = 2,
         loss: Loss = "cross-entropy",
     ) -> None:
@@ -88,9 +93,11 @@ class Autoencoder(NoDensity):
                 'cross-entropy needs values in 0..1; use loss="squared-error" for real values.'
             )
         self.loss, self.activation = loss, activation
-        self.encoder = feed_forward(
-            (self.num_variables, *self.hidden, self.code), activation, activate_last=True
-        )
+        if code_activation not in CODE_ACTIVATIONS:
+            raise unknown_name("activation of the code", code_activation, CODE_ACTIVATIONS)
+        self.code_activation = code_activation
+        into_code = feed_forward((self.num_variables, *self.hidden, self.code), activation)
+        self.encoder = nn.Sequential(*into_code, CODE_ACTIVATIONS[code_activation]())
         self.decoder = feed_forward((self.code, *self.decoder_hidden, self.num_variables), activation)
 
     # ---------------------------------------------------------------- there and back
@@ -217,7 +224,7 @@ class SparseAutoencoder(Autoencoder):
 
     - `sparsity`: the mean activity wanted of each unit of the code, in (0, 1); `penalty`: the weight of the
       KL divergence from it, sum over units of KL(sparsity || mean activity over the batch).
-    - the rest: as in `Autoencoder`; the activation is the sigmoid, whose values are shares.
+    - the rest: as in `Autoencoder`; the code is of sigmoids, whose values are shares.
     """
 
     def __init__(
@@ -229,10 +236,10 @@ class SparseAutoencoder(Autoencoder):
         **settings: Any,
     ) -> None:
         super().__init__(event_shape, **settings)
-        if self.activation != "sigmoid":
+        if self.code_activation != "sigmoid":
             raise ChainruleError(
-                f"the activities of a sparse autoencoder are sigmoids, not {self.activation}; "
-                "leave activation out."
+                f"the code of a sparse autoencoder is made of sigmoids, not of {self.code_activation}; "
+                "leave code_activation out."
             )
         self.sparsity = real_number("sparsity", sparsity, above=0.0, below=1.0)
         self.penalty = real_number("penalty", penalty, minimum=0.0)
@@ -255,6 +262,15 @@ class SparseAutoencoder(Autoencoder):
 
 
 def _settings_of(model: Autoencoder) -> dict[str, Any]:
-    names = ("event_shape", "code", "hidden", "decoder_hidden", "activation", "levels", "loss")
+    names = (
+        "event_shape",
+        "code",
+        "hidden",
+        "decoder_hidden",
+        "activation",
+        "code_activation",
+        "levels",
+        "loss",
+    )
     values = ((name, getattr(model, name)) for name in names)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values}

@@ -45,7 +45,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "si
 class Classifier(Trainable):
     """p(label | x) = softmax(logits): what all classifiers here share.
 
-    - `event_shape`: shape of one example; `num_classes`: how many labels there are.
+    - `event_shape`: shape of one example.
+    - `num_classes`: how many labels there are.
     - `levels`: values are whole numbers 0..levels-1 and read as 0..1; None for real values, read as they are.
     - `adversarial`: train on examples that this attack (`fgsm`, `bim`, `pgd`) made of the batch against the
       network of that moment (Madry et al. 2018); None for the batch itself.

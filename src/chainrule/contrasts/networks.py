@@ -17,10 +17,8 @@ Activation = Literal["sigmoid", "tanh", "relu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
 
 
-def feed_forward(
-    sizes: Sequence[int], activation: Activation, *, activate_last: bool = False
-) -> nn.Sequential:
-    """Full layers between these sizes, with the activation after all of them but the last, or after all.
+def feed_forward(sizes: Sequence[int], activation: Activation) -> nn.Sequential:
+    """Full layers between these sizes, with the activation after all of them but the last.
 
     Raises `ChainruleError` for an unknown activation.
 
@@ -32,4 +30,4 @@ def feed_forward(
     modules: list[nn.Module] = []
     for below, above in itertools.pairwise(sizes):
         modules += [nn.Linear(below, above), ACTIVATIONS[activation]()]
-    return nn.Sequential(*(modules if activate_last else modules[:-1]))
+    return nn.Sequential(*modules[:-1])

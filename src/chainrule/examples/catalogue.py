@@ -101,7 +101,8 @@ def find_example(name: str) -> Example:
     if numbered:
         return numbered[0]
     # The list of all 217 would not be read; the nearest ids and where the list is will do.
-    message = str(unknown_name("example", name, EXAMPLES)).partition(" Known: ")[0].rstrip(".")
+    known = [*EXAMPLES, *(example.number for example in EXAMPLES.values())]
+    message = str(unknown_name("example", name, known)).partition(" Known: ")[0].rstrip(".")
     ending = "" if message.endswith("?") else "."
     raise ChainruleError(f"{message}{ending} `chainrule examples` lists all {len(EXAMPLES)}.")
 

@@ -66,7 +66,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 def _import_of(name: str, value: Any) -> str:
     if isinstance(value, ModuleType):
-        return f"import {value.__name__}"
+        return f"import {value.__name__}" + ("" if value.__name__ == name else f" as {name}")
     home = value.__module__
     package = home.rpartition(".")[0]
     # The public place of a name is the package, where that offers it.

@@ -58,8 +58,7 @@ class FVSBN(AutoregressiveModel):
         written, reads = self.outputs.total, self.sequence_inputs.starts
         check_size("FVSBN", (reads[-1] + context_size) * written)
         heard = [reads[variable] for variable in self._variables_of_outputs()]
-        cells = [row * reads[-1] + torch.arange(count) for row, count in enumerate(heard)]
-        self.register_buffer("_cells", torch.cat(cells), persistent=False)
+        self.register_buffer("_cells", _first_cells(heard, reads[-1]), persistent=False)
         self.bias = nn.Parameter(torch.zeros(written))
         self.weight = nn.Parameter(torch.zeros(len(self._cells)))
         self.context_weight = nn.Linear(context_size, written, bias=False) if context_size else None
@@ -143,6 +142,13 @@ class FVSBN(AutoregressiveModel):
             return self.bias
         shifted: Tensor = self.bias + self.context_weight(context)
         return shifted
+
+
+def _first_cells(counts: list[int], width: int) -> Tensor:
+    """Indices of the first `counts[row]` cells of every row of a flat matrix of `width` columns."""
+    sizes, total = torch.tensor(counts), sum(counts)
+    shift = torch.arange(len(counts)) * width - (sizes.cumsum(0) - sizes)
+    return torch.arange(total) + shift.repeat_interleave(sizes, output_size=total)
 
 
 @dataclass

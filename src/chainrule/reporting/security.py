@@ -109,7 +109,9 @@ def _of_detector(found: Defence) -> list[_Words]:
         f"most {found.eps:g} levels, gets {_share(joint.unnoticed)} of {joint.images} images misread "
         f"without an alarm, and {_share(joint.fooled)} misread in all. Of {_shown(worst.name)}, which knows "
         f"nothing of the guard, {_share(worst.unnoticed)} are misread without an alarm: how many images of "
-        "such attacks a detector finds says little of what an informed attacker can do."
+        "such attacks a detector finds says little of what an informed attacker can do. Who tries all "
+        f"attacks of this page gets {_share(joint.unnoticed_by_any)} of those {joint.images} past the "
+        "detector."
     )
     return [("An attacker who knows the density", words)]
 
@@ -124,9 +126,10 @@ def _of_purifier(found: Defence) -> list[_Words]:
         f"from {_share(through.before)} to {_share(through.after)} on {through.images} images; "
         f"{_share(through.unnoticed)} are misread and raise no alarm either, at which this attack does not "
         f"aim. Under {_shown(worst.name)}, which knows nothing of the guard, {_share(_purified(worst))} of "
-        "all images are read rightly when purified. More steps, restarts, or an attack on purifier and "
-        "detector together would break more. Purification hides gradients and certifies nothing: there is "
-        "no radius within which the guarded classifier is known to be right."
+        "all images are read rightly when purified; under every attack of this page, "
+        f"{_share(through.right_under_all)} of those {through.images}. More steps, restarts, or an attack "
+        "on purifier and detector together can only break more. Purification hides gradients and certifies "
+        "nothing: there is no radius within which the guarded classifier is known to be right."
     )
     return [("An attacker who knows the purifier", words)]
 
@@ -167,8 +170,9 @@ def _of_the_rest(found: Defence) -> _Words:
 def _overview(found: Defence, guard: PixelDefend) -> list[tuple[str, object]]:
     worst = _strongest(found)
     mended = _strongest_purified(found)
+    names = [_shown(seen.name) for seen in found.attacked]
     lines: list[tuple[str, object]] = [
-        ("images", f"{len(found.labels):,}, under {len(found.attacked)} attacks of eps {found.eps:g} levels"),
+        ("attacks", f"eps {found.eps:g} levels, {len(found.labels):,} images: {', '.join(names)}"),
         ("alarm", f"{guard.score.name} below {guard.detector.threshold:.3f} ({guard.detector.rule})"),
         ("purification", f"eps {found.purify_eps} levels"),
         ("clean accuracy", f"{_share(share(found.clean.right))}, purified {_share(_purified(found.clean))}"),
@@ -179,6 +183,7 @@ def _overview(found: Defence, guard: PixelDefend) -> list[tuple[str, object]]:
         lines += [
             ("knows the density", f"{_share(found.joint.unnoticed)} misread without an alarm (joint attack)"),
             ("knows the purifier", f"{_share(found.through.after)} right behind it (BPDA)"),
+            ("tries everything", f"{_share(found.through.right_under_all)} right behind the purifier"),
         ]
     return [*lines, ("in brackets", "95 % intervals")]
 
@@ -278,11 +283,17 @@ def _knowing(joint: KnowsDensity | None, through: KnowsPurifier | None) -> list[
         ("joint, classifier and density", joint.images, f"{_share(joint.fooled)} misread"),
         ("", joint.images, f"{_share(joint.unnoticed)} misread without an alarm"),
         (
+            "this or any of the above",
+            joint.images,
+            f"{_share(joint.unnoticed_by_any)} misread without an alarm",
+        ),
+        (
             "BPDA, through the purifier",
             through.images,
             f"{_share(through.after)} right, {_share(through.before)} before",
         ),
         ("", through.images, f"{_share(through.unnoticed)} misread without an alarm"),
+        ("this and all of the above", through.images, f"{_share(through.right_under_all)} right"),
     ]
 
 

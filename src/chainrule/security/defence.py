@@ -98,11 +98,15 @@ class Seen:
 
 @dataclass(frozen=True)
 class KnowsDensity:
-    """The joint attack, on images that the victim reads rightly: fooled, and fooled without an alarm."""
+    """The joint attack, on images that the victim reads rightly: fooled, and fooled without an alarm.
+
+    - `unnoticed_by_any`: misread without an alarm under this attack or any of the others that were tried.
+    """
 
     images: int
     fooled: Figure
     unnoticed: Figure
+    unnoticed_by_any: Figure
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,14 @@ class KnowsPurifier:
 
     - `before`, `after`: accuracy behind the purifier, of the clean images and under attack.
     - `unnoticed`: misread behind the purifier and not flagged by the detector, at which BPDA does not aim.
+    - `right_under_all`: read rightly behind the purifier under BPDA and all the others that were tried.
     """
 
     images: int
     before: Figure
     after: Figure
     unnoticed: Figure
+    right_under_all: Figure
 
 
 @dataclass(frozen=True)
@@ -221,20 +227,22 @@ def measure_defence(
         begin(name)
         moved = attack(name, victim, images, right, eps=eps, levels=levels, seed=seed)
         seen.append(_seen(name, guard, victim, moved, images, right))
-    rows = torch.from_numpy(np.flatnonzero(seen[0].right)[:few])
+    rows = np.flatnonzero(seen[0].right)[:few]
     joint = through = None
     if len(rows):
         chosen, of_chosen = images[rows], right[rows]
         begin("joint")
-        joint = _joint(
-            guard,
-            joint_attack(victim, guard.density, chosen, of_chosen, eps=eps, steps=joint_steps, levels=levels),
+        by_joint = joint_attack(
+            victim, guard.density, chosen, of_chosen, eps=eps, steps=joint_steps, levels=levels
         )
         begin("bpda")
-        result = bpda(
+        by_bpda = bpda(
             victim, guard.purify, chosen, of_chosen, eps=eps, steps=bpda_steps, levels=levels, seed=seed
         )
-        through = _through(guard, result, seen[0].right_purified[rows.numpy()])
+        informed = [_tried(guard, victim, result.images, of_chosen) for result in (by_joint, by_bpda)]
+        outcomes = [*informed, *(_Tried(s.alarms[rows], s.right[rows], s.right_purified[rows]) for s in seen)]
+        joint = _joint(by_joint, outcomes)
+        through = _through(by_bpda, outcomes, seen[0].right_purified[rows])
     return Defence(float(eps), guard.eps, levels, right, tuple(seen), joint, through)
 
 
@@ -281,15 +289,34 @@ def _seen(
     )
 
 
-def _joint(guard: PixelDefend, result: AdaptiveResult) -> KnowsDensity:
-    fooled = result.fooled.numpy()
-    return KnowsDensity(len(fooled), share(fooled), share(fooled & ~guard.alarms(result.images)))
+@dataclass(frozen=True)
+class _Tried:
+    """What became of images: in alarm, read rightly as they are, and purified, `(N,)` each."""
+
+    alarms: Booleans
+    right: Booleans
+    right_purified: Booleans
 
 
-def _through(guard: PixelDefend, result: AdaptiveResult, right_before: Booleans) -> KnowsPurifier:
+def _tried(guard: PixelDefend, victim: nn.Module, images: Tensor, labels: Tensor) -> _Tried:
+    as_is, after = (logits_of(victim, shown).argmax(1) for shown in (images, guard.purify(images)))
+    return _Tried(guard.alarms(images), (as_is == labels).numpy(), (after == labels).numpy())
+
+
+def _joint(result: AdaptiveResult, outcomes: Sequence[_Tried]) -> KnowsDensity:
+    """`outcomes`: of the joint attack, of BPDA, and of the others on the same images."""
     fooled = result.fooled.numpy()
-    unnoticed = share(fooled & ~guard.alarms(result.images))
-    return KnowsPurifier(len(fooled), share(right_before), share(~fooled), unnoticed)
+    unnoticed = fooled & ~outcomes[0].alarms
+    by_any = np.logical_or.reduce([unnoticed, *(~tried.right & ~tried.alarms for tried in outcomes)])
+    return KnowsDensity(len(fooled), share(fooled), share(unnoticed), share(by_any))
+
+
+def _through(result: AdaptiveResult, outcomes: Sequence[_Tried], right_before: Booleans) -> KnowsPurifier:
+    """`outcomes`: as above."""
+    fooled = result.fooled.numpy()
+    unnoticed = fooled & ~outcomes[1].alarms
+    under_all = np.logical_and.reduce([~fooled, *(tried.right_purified for tried in outcomes)])
+    return KnowsPurifier(len(fooled), share(right_before), share(~fooled), share(unnoticed), share(under_all))
 
 
 def _numbers(figure: Figure) -> dict[str, float | None]:

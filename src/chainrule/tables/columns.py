@@ -268,6 +268,17 @@ class CategoricalColumn(_Column):
         found = {truth: code for code, truth in enumerate(truths)}
         return found if len(self.categories) == 2 and set(found) == {0.0, 1.0} else {}
 
+    @property
+    def never_other(self) -> bool:
+        """Whether no row that the schema was inferred from had a label outside the list."""
+        return self.other_share == 0 and OTHER not in self.categories
+
+    def like_seen(self, x: Array, *, in_range: bool) -> Array:
+        """x with the most frequent category for a label that no row had, if `in_range`."""
+        if not (in_range and self.never_other):
+            return x
+        return np.where(x == self.levels - 1, 0, x)
+
     def _state(self, label: str, by_number: bool) -> int:
         code = self._codes.get(label)
         if code is None and by_number:

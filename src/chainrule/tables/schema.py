@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from chainrule.conditionals import Conditional, Mixed
 from chainrule.errors import ChainruleError
-from chainrule.tables.columns import Column
+from chainrule.tables.columns import CategoricalColumn, Column
 from chainrule.tables.families import FEW_LEVELS, mixed_conditional, modelled_as
 from chainrule.tables.transforms import Array
 from chainrule.tables.values import refuse_first
@@ -176,7 +176,8 @@ class TableSchema(BaseModel):
         """The table that `values` `(rows, D)` stand for, with the original dtypes and order of columns.
 
         - `like_seen`: round real numbers to the decimals of the values that the schema was inferred from,
-          and keep them within their range, as whole numbers always are: for synthetic tables.
+          and keep them within their range, as whole numbers always are, and write the most frequent category
+          for one that was never seen: for synthetic tables.
 
         Whole numbers are rounded into their range; the state `(other)` becomes the label "(other)";
         numbers that were text stay numbers. `decode(encode(frame))` is `frame`, up to rounding errors,
@@ -192,6 +193,17 @@ class TableSchema(BaseModel):
             for column, z in zip(self.columns, by_column, strict=True)
         }
         return pd.DataFrame(cells, columns=list(self.names), index=pd.RangeIndex(by_column.shape[1]))
+
+    def never_seen(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which rows of `values` `(rows, D)` hold a category that no row of the schema's table had.
+
+        A model leaves a little probability to such categories, of which nobody knows what they are.
+        """
+        found = np.zeros(len(values), dtype=bool)
+        for place, column in enumerate(self.columns):
+            if isinstance(column, CategoricalColumn) and column.never_other:
+                found |= values[:, place] == column.levels - 1
+        return found
 
     def log_jacobian(self, table: DataFrame | NDArray[Any] | Tensor) -> Array:
         """log |dz/dx| of every cell, `(rows, D)`, in nats: add it to the log-density of the model.

@@ -184,7 +184,8 @@ def _start_at(network: AutoregressiveModel, marginals: Independent) -> None:
 def _dataset(schema: TableSchema, frame: DataFrame, seed: int) -> Dataset:
     """Rows as the model sees them, a tenth held out; rounded numbers are spread over their last digit."""
     if len(frame) < 2:
-        raise ChainruleError(f"a table of {len(frame)} rows is too small to fit; give at least 2 rows.")
+        rows = "1 row" if len(frame) == 1 else f"{len(frame)} rows"
+        raise ChainruleError(f"a table of {rows} is too small to fit; give at least 2 rows.")
     generator = np.random.default_rng(seed)
     values = torch.from_numpy(schema.encode(frame, dtype=np.float32, jitter=generator))
     order = torch.from_numpy(generator.permutation(len(values)))

@@ -39,6 +39,9 @@ DEPENDENCE = 0.5
 #: what is held of them to stay in the processor's cache.
 _ROWS, _ROWS_DRAWN = 4096, 8192
 
+#: How often rows with a category that no row of the table had are drawn again.
+_REDRAWS = 16
+
 
 class TableModel:
     """p(row) of a table, with every column in its own units.
@@ -156,7 +159,8 @@ class TableModel:
         - `seed`: the same seed gives the same table; without one, another every time.
         - `temperature`: below 1 sharpens every conditional; other than 1 is no longer a sample of p.
         - `like_seen`: real numbers come rounded to as many decimals as the table had, and within the range
-          that it had, as whole numbers always do. False leaves them as p has them.
+          that it had, as whole numbers always do; and rows with a category that the table did not have are
+          drawn again. False leaves all as p has it, with "(other)" for such categories.
         """
         count = whole_number("num_rows", num_rows, minimum=1)
         generator = torch.Generator()
@@ -164,12 +168,21 @@ class TableModel:
             generator.seed()
         else:
             generator.manual_seed(checked_seed(seed))
+        values = self._drawn(count, generator, temperature)
+        for _ in range(_REDRAWS if like_seen else 0):
+            strange = torch.from_numpy(self.schema.never_seen(values.numpy()))
+            if not strange.any():
+                break
+            values[strange] = self._drawn(int(strange.sum()), generator, temperature)
+        return self.schema.decode(values, like_seen=like_seen)
+
+    def _drawn(self, count: int, generator: torch.Generator, temperature: float) -> Tensor:
+        """Rows as the model has them, `(count, D)`, some at a time."""
         parts = []
         for start in range(0, count, _ROWS_DRAWN):
             rows = min(_ROWS_DRAWN, count - start)
-            values = self.model.sample(rows, generator=generator, temperature=temperature)
-            parts.append(values.cpu())
-        return self.schema.decode(torch.cat(parts), like_seen=like_seen)
+            parts.append(self.model.sample(rows, generator=generator, temperature=temperature).cpu())
+        return torch.cat(parts)
 
     def fill(
         self,
