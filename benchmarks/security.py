@@ -9,7 +9,9 @@ on clean images and on FGSM images, and kept in --work. Parts:
 
 - `ood`: AUROC of every score, usual images the test images of --data, odd ones those of the other data set.
   Scores are calibrated on validation images of --data; nothing sees the other data set before.
-- `false-alarms`: the share of clean test images in alarm under each score, at three levels.
+- `false-alarms`: the share of clean test images in alarm under each score, at three levels; of more images
+  than the other parts, and with many more to calibrate on than to test, so that a share strays little further
+  from its level than a binomial one.
 - `cost`: seconds an image of a density pass, a victim's forward pass, and a purification, taking turns.
 - `attacks`: for each seed, victim, attack and eps: accuracy without defence, behind purification, and behind
   adaptive purification; AUROC of every score, attacked test images against the same images clean.
@@ -238,10 +240,13 @@ def ood(setting: Setting) -> None:
 
 
 def false_alarms(setting: Setting) -> None:
+    sizes = {"images": setting.options.alarm_images, "calibration": setting.options.alarm_calibration}
+    larger = Setting(argparse.Namespace(**{**vars(setting.options), **sizes}))
+
     def compute() -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for name, (score, calibration) in setting.scores.items():
-            fresh = score.score(setting.clean)
+        for name, (score, calibration) in larger.scores.items():
+            fresh = score.score(larger.clean)
             for level in LEVELS:
                 detector = Detector.fit(calibration, rule=Rule("conformal", level))
                 found[f"{name} {level:g}"] = {
@@ -251,7 +256,7 @@ def false_alarms(setting: Setting) -> None:
                 }
         return found
 
-    setting.kept.result(setting.job("false-alarms"), compute)
+    setting.kept.result(larger.job("false-alarms"), compute)
 
 
 def binomial_interval(count: int, level: float) -> tuple[float, float]:
@@ -532,6 +537,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=500, help="test images, spread evenly")
     parser.add_argument("--calibration", type=int, default=2000, help="validation images")
+    parser.add_argument("--alarm-images", type=int, default=1000, help="test images of false-alarms")
+    parser.add_argument("--alarm-calibration", type=int, default=10_000, help="validation images there")
     parser.add_argument("--adaptive-images", type=int, default=100)
     parser.add_argument("--bpda-steps", type=int, default=20)
     parser.add_argument("--victim-epochs", type=int, default=3)
