@@ -41,6 +41,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
         np.savetxt(name, amounts, delimiter=",", header="amount,fee", comments="")
     for ordering in ("raster", "hilbert"):
         train_small(tmp_path / "runs" / f"made-{ordering}", "made", "--set", f"ordering={ordering}")
+    succeed("train", "cnn", "--data", "digits", "--set", "epochs=1", "--out", "runs/cnn", "--quiet")
     printed = commands()
     assert [words[0] for words in printed] == [
         "train",
@@ -51,14 +52,25 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
         "detect",
         "detect",
         "mix",
+        "compare",
+        "advise",
+        "attack",
+        "report",
+        "examples",
         "models",
     ]
+    shorter = {
+        "--data binarized-mnist --preset paper": "--data digits --set epochs=1",
+        "--level 0.001": "--level 0.001 --steps 20",
+        "--out runs/four": "--out runs/four --set epochs=1",
+        "--data mnist --attack bim --eps 25": "--data digits --attack rand --eps 1 --limit 20",
+    }
     for words in printed:
-        text = shlex.join(words).replace(
-            "--data binarized-mnist --preset paper", "--data digits --set epochs=1"
-        )
-        succeed(*shlex.split(text.replace("--level 0.001", "--level 0.001 --steps 20")))
-    for name in ("samples.png", "scores.csv", "filled.png", "odd.csv"):
+        text = shlex.join(words)
+        for long, short in shorter.items():
+            text = text.replace(long, short)
+        succeed(*shlex.split(text))
+    for name in ("samples.png", "scores.csv", "filled.png", "odd.csv", "attacked.npz"):
         assert (tmp_path / name).exists()
 
 

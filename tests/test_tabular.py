@@ -648,7 +648,7 @@ def test_an_empty_column_is_left_out_and_said_so():
 
 def test_what_cannot_be_fitted_is_one_clear_line(frame):
     fit = lambda table=frame, **o: fit_table(table, progress=False, **o)  # noqa: E731
-    one_line_error(lambda: fit(frame.head(1)), "1 rows", "at least 2")
+    one_line_error(lambda: fit(frame.head(1)), "1 row is", "at least 2")
     one_line_error(lambda: fit(frame.head(0)), "0 rows")
     one_line_error(lambda: fit(model="mad"), "mad", "made")
     one_line_error(lambda: fit(steps=0), "steps", "0")
