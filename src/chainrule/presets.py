@@ -255,6 +255,23 @@ PRESETS |= {
             0.3,
             74,
         ),
+        "mnist": Preset(
+            data="dynamic-mnist",
+            settings={
+                "features": 32,
+                "num_layers": 6,
+                "kernel_size": 5,
+                "first_kernel_size": 7,
+                "head": [32],
+            },
+            training={"epochs": 5, "batch_size": 50, "learning_rate": 3e-3, "precision": "bf16"},
+            published=None,
+            source="this project",
+            note=(
+                "sees 15 rows up, more than half of an image; small sees 7, and its digits fall apart "
+                "(87.0 against 80.9 nats of validation, class by class)"
+            ),
+        ),
         "paper": _paper(
             "cifar10",
             {"features": 384, "num_layers": 20, "kernel_size": 5, "head": [1024, 1024]},
