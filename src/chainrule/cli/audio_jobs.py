@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.cli.audio_runs import WAV_SUFFIXES, audio_plan, open_audio
+from chainrule.cli.options import chosen_seed
 from chainrule.cli.output import counting, print_facts, print_json, print_table, say, show
 from chainrule.errors import ChainruleError
 
@@ -47,7 +47,7 @@ def sample_audio(
     model = open_audio(run)
     label = _label(model, contexts)
     seconds = 1.0 if seconds is None else seconds
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = chosen_seed(seed)
     began = time.perf_counter()
     if prompt is None:
         sound = drawn = model.sample(seconds, label, seed=seed, temperature=temperature)

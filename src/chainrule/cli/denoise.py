@@ -13,7 +13,6 @@ from chainrule.cli.image_output import (
     ParticlesOption,
     SeedOption,
     check_out,
-    chosen_seed,
     open_images,
     write_images,
 )
@@ -25,6 +24,7 @@ from chainrule.cli.options import (
     RunArgument,
     SplitOption,
     add_command,
+    chosen_seed,
 )
 from chainrule.cli.output import print_facts, print_json, say
 from chainrule.errors import ChainruleError

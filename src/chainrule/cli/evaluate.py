@@ -84,39 +84,22 @@ def evaluate(
     """
     if limit is not None and limit < 1:
         raise ChainruleError(f"--limit must be at least 1, not {limit}.")
+    of_images = {"--members": members if members != 1 else None, "--skip-bad": skip_bad}
+    of_series = {"--steps": steps, "--season": season}
     if is_victim_run(run):
-        refuse_for_victims(
-            "evaluation",
-            {
-                "--members": members if members != 1 else None,
-                "--skip-bad": skip_bad,
-                "--steps": steps,
-                "--season": season,
-            },
-        )
+        refuse_for_victims("evaluation", {**of_images, **of_series})
         evaluate_victim(run, data, split, limit, as_json)
         return
     if is_audio_run(run):
         from chainrule.cli.audio_jobs import evaluate_audio_run
 
-        refuse_for_audio(
-            "evaluation",
-            {
-                "--members": members if members != 1 else None,
-                "--skip-bad": skip_bad,
-                "--steps": steps,
-                "--season": season,
-            },
-        )
+        refuse_for_audio("evaluation", {**of_images, **of_series})
         evaluate_audio_run(run, data, split, limit, as_json)
         return
     if is_series_run(run):
         from chainrule.cli.series_jobs import evaluate_series_run
 
-        refuse_for_series(
-            "evaluation",
-            {"--members": members if members != 1 else None, "--skip-bad": skip_bad, "--limit": limit},
-        )
+        refuse_for_series("evaluation", {**of_images, "--limit": limit})
         evaluate_series_run(run, data, split, steps, season or 1, as_json)
         return
     if steps is not None or season is not None:
@@ -124,15 +107,13 @@ def evaluate(
     if is_text_run(run):
         from chainrule.cli.text_evaluate import evaluate_text
 
-        refuse_for_text(
-            "evaluation", {"--members": members if members != 1 else None, "--skip-bad": skip_bad}
-        )
+        refuse_for_text("evaluation", of_images)
         evaluate_text(run, data, split, limit, as_json)
         return
     if is_table_run(run):
         from chainrule.cli.table_jobs import evaluate_table
 
-        refuse_options("evaluation", {"--members": members if members != 1 else None, "--skip-bad": skip_bad})
+        refuse_options("evaluation", of_images)
         evaluate_table(run, data, split, limit, as_json)
         return
     opened = open_model(run)

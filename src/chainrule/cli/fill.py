@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 import warnings
 from collections import Counter
@@ -24,6 +23,7 @@ from chainrule.cli.options import (
     TemperatureOption,
     ThresholdOption,
     add_command,
+    chosen_seed,
 )
 from chainrule.cli.output import print_facts, print_json, say
 from chainrule.cli.sources import open_model
@@ -151,7 +151,7 @@ def fill(
         check_writable(out, overwrite=overwrite)
     opened = open_model(run)
     model = opened.mixture(members)
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = chosen_seed(seed)
     given = read_given(
         opened, source, mask, context, split=split, threshold=threshold, skip_bad=skip_bad, seed=seed
     ).limited(limit)

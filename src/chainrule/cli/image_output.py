@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,6 @@ __all__ = [
     "ParticlesOption",
     "SeedOption",
     "check_out",
-    "chosen_seed",
     "open_images",
     "size_of",
     "write_images",
@@ -73,11 +71,6 @@ def open_images(run: str) -> OpenedModel:
             f"{run} is of examples of shape {opened.model.event_shape}, which are no images."
         )
     return opened
-
-
-def chosen_seed(seed: int | None) -> int:
-    """The seed that was given, or a random one."""
-    return secrets.randbelow(2**31) if seed is None else seed
 
 
 def size_of(text: str, option: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import secrets
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "TemperatureOption",
     "ThresholdOption",
     "add_command",
+    "chosen_seed",
     "examples",
     "help_text",
 ]
@@ -98,6 +100,11 @@ ThresholdOption = Annotated[
 TemperatureOption = Annotated[
     float, typer.Option("--temperature", help="Below 1 sharpens every conditional; 1 samples the model.")
 ]
+
+
+def chosen_seed(seed: int | None) -> int:
+    """The seed that was given, or a random one."""
+    return secrets.randbelow(2**31) if seed is None else seed
 
 
 def add_command(app: typer.Typer, command: Callable[..., None], *example_lines: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ from chainrule.cli.options import (
     RunArgument,
     TemperatureOption,
     add_command,
+    chosen_seed,
 )
 from chainrule.cli.output import print_facts, print_json
 from chainrule.cli.run_pictures import as_shown, is_image
@@ -230,7 +230,7 @@ def sample(
         _check_picture(out, asked.total, model.event_shape)
     if animate is not None:
         _check_animation(animate, asked.total, model)
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = chosen_seed(seed)
     began = time.perf_counter()
     values = model.sample(
         asked.total,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command
+from chainrule.cli.options import AsJson, Overwrite, RunArgument, add_command, chosen_seed
 from chainrule.cli.output import print_facts, print_json, print_table
 from chainrule.cli.series_runs import open_series, read_series
 from chainrule.errors import ChainruleError
@@ -112,7 +111,7 @@ def forecast(
     history = frame
     if hold_out:
         history = _without_the_last(model, frame, steps)
-    seed = secrets.randbelow(2**32) if seed is None else seed
+    seed = chosen_seed(seed)
     found = model.forecast(history, steps, num_paths=paths, seed=seed)
     truth = model.schema.read(frame).values[-steps:] if hold_out else None
     _write(found, out, paths_out, overwrite)

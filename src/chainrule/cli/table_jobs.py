@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import sys
 import time
 import warnings
@@ -11,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chainrule.cli.options import chosen_seed
 from chainrule.cli.output import counting, print_facts, print_json, print_table, say, show
 from chainrule.cli.table_files import TableFile, check_table_file
 from chainrule.cli.table_rows import CHUNK_ROWS, is_catalogue_table, row_source
@@ -230,7 +230,7 @@ def sample_table(
     """A synthetic table with the columns and types of the original."""
     check_table_file(out, overwrite=overwrite)
     opened = open_table_run(run)
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = chosen_seed(seed)
     began = time.perf_counter()
     frame = opened.table.sample(number, seed=seed, temperature=temperature, like_seen=like_seen)
     seconds = time.perf_counter() - began
@@ -289,7 +289,7 @@ def fill_table(
     holes = frame[[name for name in frame.columns if str(name) in known]].isna()
     if len(known) == holes.shape[1] and not holes.to_numpy().any():
         raise ChainruleError(f"{source.name} has no empty cell in the columns of {run}: nothing to fill in.")
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = chosen_seed(seed)
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said below, in a line of our own

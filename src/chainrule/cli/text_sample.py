@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chainrule.cli.options import chosen_seed
 from chainrule.cli.output import print_facts, print_json, say
 from chainrule.cli.text_options import TextSampling
 from chainrule.cli.text_runs import TextRun, open_text_run
@@ -48,7 +48,7 @@ def sample_text(
     opened = open_text_run(run)
     prompt = options.prompt or ""
     count = (_LINES if opened.model.of_lines else 1) if number is None else number
-    seed = secrets.randbelow(2**31) if seed is None else seed
+    seed = chosen_seed(seed)
     opened.model.check_prompt(prompt)
     _remark(opened, prompt, cuts)
     streamed = count == 1 and out is None and not as_json

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli.image_output import OutOption, SeedOption, check_out, chosen_seed, open_images, size_of
+from chainrule.cli.image_output import OutOption, SeedOption, check_out, open_images, size_of
 from chainrule.cli.image_output import write_images as write
 from chainrule.cli.options import (
     AsJson,
@@ -16,6 +16,7 @@ from chainrule.cli.options import (
     RunArgument,
     TemperatureOption,
     add_command,
+    chosen_seed,
 )
 from chainrule.cli.output import print_facts, print_json
 

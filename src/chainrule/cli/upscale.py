@@ -14,7 +14,6 @@ from chainrule.cli.image_output import (
     ParticlesOption,
     SeedOption,
     check_out,
-    chosen_seed,
     open_images,
     write_images,
 )
@@ -27,6 +26,7 @@ from chainrule.cli.options import (
     SplitOption,
     ThresholdOption,
     add_command,
+    chosen_seed,
 )
 from chainrule.cli.output import print_facts, print_json, say
 from chainrule.errors import ChainruleError

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Linear", "PackedWeights", "linear"]
+__all__ = ["Linear", "PackedWeights", "linear", "multiplied", "packed"]
 
 #: Products with fewer multiplications than this are over before another way to them is found.
 _LEAST = 1 << 19
@@ -30,7 +30,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         product: Tensor = _Product.apply(x, weight)  # type: ignore[no-untyped-call]
         return product if bias is None else product + bias
-    return _multiplied(x, weight, bias)
+    return multiplied(x, weight, bias)
 
 
 class Linear(nn.Linear):
@@ -52,13 +52,35 @@ class PackedWeights:
         self._packed: dict[nn.Linear, Tensor] = {}
         with torch.no_grad():
             for module in modules:
-                if _is_for_onednn(module.weight, module.weight):
-                    self._packed[module] = torch.ops.mkldnn._reorder_linear_weight(module.weight, _ROWS)
+                if not _is_for_onednn(module.weight, module.weight):
+                    continue
+                copy = packed(module.weight, _ROWS)
+                if copy is not None:
+                    self._packed[module] = copy
 
     def apply(self, module: nn.Linear, x: Tensor) -> Tensor:
         """`module(x)`, without a gradient."""
-        packed = self._packed.get(module)
-        return module(x) if packed is None else _multiplied(x, packed, module.bias)
+        copy = self._packed.get(module)
+        return module(x) if copy is None else multiplied(x, copy, module.bias)
+
+
+def packed(weight: Tensor, rows: int) -> Tensor | None:
+    """A copy of the weights in oneDNN's layout, for products of about `rows` rows; None where it has none."""
+    if not _is_available() or weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return None
+    try:
+        copy: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+        multiplied(weight[:1], copy)
+    except RuntimeError:
+        # Not part of PyTorch's public interface: a release may change it.
+        return None
+    return copy
+
+
+def multiplied(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b by oneDNN, for weights as they are or `packed`; no gradient, and nothing is checked."""
+    product: Tensor = _POINTWISE(x, weight, bias, "none", [], "")
+    return product
 
 
 class _Product(torch.autograd.Function):
@@ -67,7 +89,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _multiplied(x, weight)
+        return multiplied(x, weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -80,11 +102,6 @@ class _Product(torch.autograd.Function):
             rows = grad.flatten(0, -2)
             of_weight = linear(rows.t(), x.flatten(0, -2).t())
         return of_x, of_weight
-
-
-def _multiplied(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return product
 
 
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -107,3 +124,5 @@ def _is_available() -> bool:
 
 
 _AVAILABLE = _is_available()
+#: The operation itself, so that no call has to look for it among overloads.
+_POINTWISE: Any = torch.ops.mkldnn._linear_pointwise.default if _AVAILABLE else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from chainrule.layers.linear import multiplied, packed
+
 __all__ = ["RepeatedProduct"]
 
 #: From so many multiply-adds on oneDNN's packed product was faster than BLAS, on the CPUs where it was
@@ -24,20 +26,17 @@ class RepeatedProduct:
     def __init__(self, weight: Tensor, batch_size: int) -> None:
         self.columns = weight.t().contiguous()
         self.packed = _packed(weight, batch_size)
-        if self.packed is not None:
-            self.multiply = torch.ops.mkldnn._linear_pointwise.default
 
     def with_bias(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """x W^T + bias, `(rows, out)`."""
         if self.packed is not None:
-            product: Tensor = self.multiply(x, self.packed, bias, "none", [], "")
-            return product
+            return multiplied(x, self.packed, bias)
         return torch.mm(x, self.columns) if bias is None else torch.addmm(bias, x, self.columns)
 
     def add_to(self, start: Tensor | None, x: Tensor, out: Tensor) -> None:
         """Write `start + x W^T` into `out`; `start` may be `out`, or None for zero."""
         if self.packed is not None:
-            product = self.multiply(x, self.packed, None, "none", [], "")
+            product = multiplied(x, self.packed)
             if start is None:
                 out.copy_(product)
             else:
@@ -52,16 +51,4 @@ class RepeatedProduct:
 
 def _packed(weight: Tensor, batch_size: int) -> Tensor | None:
     """The weights in oneDNN's own layout; None where that is of no use or not to be had."""
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
-        return None
-    if batch_size * weight.numel() < _WORTH_PACKING:
-        return None
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return None
-    try:
-        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch_size)
-        torch.ops.mkldnn._linear_pointwise(weight[:1], packed, None, "none", [], "")
-    except (AttributeError, RuntimeError):
-        # Not part of PyTorch's public interface: a release may drop or change it.
-        return None
-    return packed
+    return packed(weight, batch_size) if batch_size * weight.numel() >= _WORTH_PACKING else None
