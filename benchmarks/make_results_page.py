@@ -47,6 +47,31 @@ one parallel pass over the same 64 images. Where that is well above one, the pas
 the overhead of the steps shows.
 """
 
+IMAGES = """## Sampling: convolutional models and attention over pixels
+
+As above, of images by models with random weights. *Naive* is a full parallel pass per variable, projected (~) from its
+first passes; *differ* counts the variables that the naive sampler would have drawn otherwise, which is rounding between
+two nearly equal numbers; *caches* is all that is kept from one variable to the next.
+"""
+
+IMAGES_ALONE = """### One image at a time
+
+What is left when there is no batch to share the weights: two threads, and one. The naive sampler's pass uses the second
+thread well; a step, which multiplies one row, does not.
+"""
+
+TRAINING_IMAGES = """## Training throughput of image models
+
+*Plain* multiplies a dense kernel by a mask in every pass, float32, as public implementations do, with the same weights.
+The test NLL, in float32 after the same updates, says whether the quicker arithmetic costs anything.
+"""
+
+PURIFICATION = """## Purification
+
+Of images by models with random weights: greedy decoding within a box, step by step, beside one likelihood pass over the
+same images and beside a pass for each pixel (projected, ~).
+"""
+
 TRAINING = """## Training throughput
 
 A step is forward, backward and Adam; the two sides of a pair take turns in one process, and the least time of a step
@@ -122,6 +147,14 @@ def optional(name: str, heading: str, table: Any) -> list[str]:
     return [heading, table(content["results"]), measured(content)]
 
 
+def pasted(name: str, heading: str) -> list[str]:
+    """A section whose table lies beside the results as Markdown; none where it was not measured."""
+    path = RESULTS / f"{name}.md"
+    if not path.exists():
+        return []
+    return [heading, path.read_text(encoding="utf-8").strip(), measured(read(name))]
+
+
 def mixtures(rows: list[dict[str, Any]]) -> str:
     """How the mixtures gain with their members."""
     lines = ["How a mixture gains with its members (test NLL, nats):", ""]
@@ -148,9 +181,14 @@ def page() -> str:
         SAMPLING,
         sampling.table(batch["results"], 64),
         measured(batch),
+        *pasted("sampling-images-batch64", IMAGES),
+        *pasted("sampling-images-batch1", IMAGES_ALONE),
+        *pasted("sampling-images-batch1-one-thread", ""),
         TRAINING,
         training.table(speed["results"]),
         measured(speed),
+        *pasted("training-images", TRAINING_IMAGES),
+        *pasted("purification", PURIFICATION),
         TEXT,
         text_quality.table(),
         *optional("sequences", SEQUENCES, sequences.table),

@@ -10,7 +10,7 @@ Whether the result is the same is decided by one pass: an image is what the pass
 if choosing each pixel anew from the conditionals *at the purified image* gives that image again. "differ"
 counts the pixels where that is not so, which can only be rounding between two nearly equal values.
 
-Written to benchmarks/results/purification.json.
+Written to benchmarks/results/purification.json and .md.
 """
 
 from __future__ import annotations
@@ -104,6 +104,23 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| model | image | parameters | one pass | purification | a pass per pixel | passes | times faster | differ |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['model']} | {' x '.join(map(str, row['event_shape']))} | {row['parameters']:,} "
+            f"| {row['pass_seconds']:.2f} s | {row['purify_seconds']:.2f} s "
+            f"| {'~' if row['projected'] else ''}{row['pass_per_pixel_seconds']:.0f} s "
+            f"| **{row['passes_per_purification']:.1f}** | {row['times_faster']:.0f} "
+            f"| {row['differ']} of {row['pixels']:,} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -126,7 +143,9 @@ def main() -> None:
             f"per pixel; {row['differ']} of {row['pixels']:,} pixels differ",
             flush=True,
         )
-    print(write("purification", results))
+    path = write("purification", results)
+    path.with_suffix(".md").write_text(table(results) + "\n", encoding="utf-8")
+    print(path)
 
 
 if __name__ == "__main__":

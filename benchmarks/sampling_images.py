@@ -162,7 +162,8 @@ def main() -> None:
     for name in options.names or MODELS:
         rows.append(measure(name, options))
         print(line(rows[-1]), flush=True)
-    path = write(f"sampling-images-batch{options.batch}", rows)
+    alone = "-one-thread" if options.threads == 1 else ""
+    path = write(f"sampling-images-batch{options.batch}{alone}", rows)
     path.with_suffix(".md").write_text(table(rows, options.batch) + "\n", encoding="utf-8")
     print(f"\n{table(rows, options.batch)}\n\nwritten to {path} and .md")
 

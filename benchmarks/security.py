@@ -15,6 +15,7 @@ on clean images and on FGSM images, and kept in --work. Parts:
 - `cost`: seconds an image of a density pass, a victim's forward pass, and a purification, taking turns.
 - `attacks`: for each seed, victim, attack and eps: accuracy without defence, behind purification, and behind
   adaptive purification; AUROC of every score, attacked test images against the same images clean.
+- `simple`: accuracy of the same attacked images behind JPEG and behind resizing, the lecture's other defences.
 - `adaptive`: attackers who know the defence: joint PGD on classifier and log p against the detector at 5 %
   false alarms, and BPDA through the purifier. Of fewer images (--adaptive-images).
 
@@ -30,6 +31,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import math
 import statistics
@@ -42,6 +44,7 @@ import numpy as np
 import torch
 from machine import RESULTS, write
 from numpy.typing import NDArray
+from PIL import Image
 from timing import least_seconds
 from torch import Tensor
 
@@ -55,7 +58,7 @@ from chainrule.security.attacks import attack
 from chainrule.training.batches import spread_rows
 from chainrule.training.run import Run
 
-PARTS = ("ood", "false-alarms", "cost", "attacks", "adaptive")
+PARTS = ("ood", "false-alarms", "cost", "attacks", "simple", "adaptive")
 ATTACKS = ("rand", "fgsm", "bim", "deepfool", "cw")
 LEVELS = (0.01, 0.05, 0.1)
 OTHER = {"mnist": "fashion-mnist", "fashion-mnist": "mnist"}
@@ -324,6 +327,41 @@ def one_attack(setting: Setting, job: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def behind_jpeg(images: Tensor) -> Tensor:
+    """The images after JPEG at quality 75, the customary one."""
+    decoded = []
+    for image in images[:, 0].to(torch.uint8).numpy():
+        code = io.BytesIO()
+        Image.fromarray(image).save(code, format="JPEG", quality=75)
+        decoded.append(np.asarray(Image.open(code)))
+    return torch.from_numpy(np.stack(decoded)).float()[:, None]
+
+
+def behind_resizing(images: Tensor) -> Tensor:
+    """The images made smaller by a quarter and larger again."""
+    smaller = torch.nn.functional.interpolate(images.float(), size=21, mode="bilinear", antialias=True)
+    return torch.nn.functional.interpolate(smaller, size=28, mode="bilinear")
+
+
+#: What the lecture sets beside PixelDefend; neither knows anything of the images.
+SIMPLE = {"jpeg": behind_jpeg, "resizing": behind_resizing}
+
+
+def simple(setting: Setting) -> None:
+    for seed in range(setting.options.seeds):
+        for eps in EPS[setting.name]:
+            for name in ("clean", *ATTACKS):
+                job = setting.job("simple", seed=seed, training="normal", eps=eps, attack=name)
+                setting.kept.result(job, lambda job=job: behind_simple(setting, job))
+
+
+def behind_simple(setting: Setting, job: dict[str, Any]) -> dict[str, float]:
+    seed, training, eps, name = (job[key] for key in ("seed", "training", "eps", "attack"))
+    victim = setting.victim(training, seed)
+    images = setting.images if name == "clean" else setting.attacked(name, training, seed, eps)
+    return {kind: accuracy(victim, defence(images), setting.labels) for kind, defence in SIMPLE.items()}
+
+
 def adaptive(setting: Setting) -> None:
     for seed in range(setting.options.seeds):
         for training in TRAININGS:
@@ -396,7 +434,12 @@ def accuracy_table(kept: Kept, data: str) -> str:
         for defence in ("none", "purified", "adaptive"):
             cell = found.setdefault((job["training"], defence, job["eps"]), {})
             cell.setdefault(job["attack"], {})[job["seed"]] = result[defence]
+    for job, result in entries(kept, data, "simple"):
+        for defence, value in result.items():
+            cell = found.setdefault((job["training"], defence, job["eps"]), {})
+            cell.setdefault(job["attack"], {})[job["seed"]] = value
     words = {"none": "", "purified": " + PixelDefend", "adaptive": " + adaptive PixelDefend"}
+    words |= {"jpeg": " + JPEG", "resizing": " + resizing"}
     rows = []
     for (training, defence, eps), cells in found.items():
         if any(name not in cells for name in ("clean", *ATTACKS)):
@@ -523,6 +566,7 @@ RUN_PART: dict[str, Callable[[Setting], None]] = {
     "false-alarms": false_alarms,
     "cost": cost,
     "attacks": attacks,
+    "simple": simple,
     "adaptive": adaptive,
 }
 
