@@ -70,10 +70,10 @@ def test_rings_do_not_grow() -> None:
     model = small((50,))
     with torch.no_grad():
         _, state = model.read(model.init_state(2), torch.zeros(2, 0), begin=True)
-        sizes = [slots.shape for slots in state.stepper.slots]
+        size = state.stepper.memory.shape
         for _ in range(45):
             _, state = model.read(state, torch.zeros(2, 1))
-    assert [slots.shape for slots in state.stepper.slots] == sizes
+    assert state.stepper.memory.shape == size == (6, 2, model.channels)
     assert [ring.shape[1] for ring in state.stepper.rings()] == [1, 2, 1, 2]
 
 

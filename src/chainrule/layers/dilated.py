@@ -58,71 +58,96 @@ class DilatedStepper:
 
     - `layers`: from the bottom up; `rings`: what each has read before.
     - `heard`: `(batch, heard)`, the context where it is the same for all variables; else given to `step`.
+
+    What a layer looks back at is known when a step begins, so all layers' products with it are one; a layer
+    then adds its product with the present input. Three things leave four operations to a layer. The stream is
+    kept without the biases that the layers below have added: they are constant, and part of what enters the
+    gates. tanh(a) sigmoid(b) is s_b (2 s_2a - 1), the 2 of 2 a is in the weights, and the gates are kept with
+    the opposite sign, s_b - 2 s_2a s_b, as are the weights that read them. And all rings are one tensor.
     """
 
     def __init__(self, layers: Sequence[DilatedLayer], rings: Sequence[Tensor], heard: Tensor | None) -> None:
-        batch, channels = len(rings[0]), layers[0].channels
         self.layers, self.time = layers, 0
-        # Slot t mod d holds inputs t - (K - 1) d, ..., t - d, t side by side: one row for one product.
-        self.slots = [_slots(layer, ring) for layer, ring in zip(layers, rings, strict=True)]
-        self.weights = [_doubled(layer.taps.weight.T, channels) for layer in layers]
-        self.biases = [self._bias(layer, heard) for layer in layers]
-        self.streams = [2 * layer.out.weight[:channels].T for layer in layers]
-        self.stream_biases = [layer.out.bias[:channels] for layer in layers]
-        self.skips = torch.cat([2 * layer.out.weight[channels:].T for layer in layers])
-        self.skip_bias = torch.stack([layer.out.bias[channels:] for layer in layers]).sum(0)
-        self._make_room(batch, channels)
+        channels = self.channels = layers[0].channels
+        outs = [layer.out for layer in layers]
+        below = torch.stack([out.bias[:channels] for out in outs]).cumsum(0).roll(1, 0)
+        below[0] = 0
+        self.below = below  # (layers, channels): what is missing in the stream that a layer reads
+        self._prepare_gates(heard)
+        self.streams = [-out.weight[:channels].T.contiguous() for out in outs[:-1]]
+        self.skips = torch.cat([-out.weight[channels:].T for out in outs])
+        self.skip_bias = torch.stack([out.bias[channels:] for out in outs]).sum(0)
+        self._fill_memory(rings)
 
-    def _make_room(self, batch: int, channels: int) -> None:
-        """Memory that every step writes to again; making views of it anew would cost a third of a step."""
-        self.gates = self.skips.new_empty(batch, 2 * channels)
-        self.filters, self.openings = self.gates.chunk(2, dim=1)
-        self.gated = self.skips.new_empty(batch, len(self.layers) * channels)
-        self.outs = self.gated.chunk(len(self.layers), dim=1)
-        self.rows = [slots.flatten(2).unbind(0) for slots in self.slots]
-        self.older = [slots[:, :, :-1].unbind(0) for slots in self.slots]
-        self.newer = [slots[:, :, 1:].unbind(0) for slots in self.slots]
-        self.newest = [slots[:, :, -1].unbind(0) for slots in self.slots]
+    def _prepare_gates(self, heard: Tensor | None) -> None:
+        """The weights of the gates, of what was read before and of the present input, and their biases."""
+        channels, older, present, biases = self.channels, [], [], []
+        for layer, below in zip(self.layers, self.below, strict=True):
+            weight = _doubled(layer.taps.weight.T, channels)  # (kernel_size * channels, 2 channels)
+            older.append(weight[:-channels])
+            present.append(weight[-channels:].contiguous())
+            biases.append(_doubled(layer.taps.bias, channels) + below.repeat(layer.kernel_size) @ weight)
+        self.older, self.present = torch.stack(older), present
+        self.biases = torch.stack(biases)[:, None]  # (layers, 1 or batch, 2 channels)
+        self.contexts = None
+        if self.layers[0].context is not None:
+            of_layers = [layer.context.weight.T for layer in self.layers if layer.context is not None]
+            self.contexts = torch.stack([_doubled(weight, channels) for weight in of_layers])
+            if heard is not None:
+                self.biases = self.biases + heard @ self.contexts
 
-    def _bias(self, layer: DilatedLayer, heard: Tensor | None) -> Tensor:
-        bias = layer.taps.bias
-        if layer.context is not None and heard is not None:
-            bias = bias + layer.context(heard)
-        return _doubled(bias, layer.channels)
+    def _fill_memory(self, rings: Sequence[Tensor]) -> None:
+        """All rings end to end, and the memory that every step writes to again."""
+        batch, channels, count = len(rings[0]), self.channels, len(self.layers)
+        self.memory = torch.cat(
+            [(ring - below).transpose(0, 1) for ring, below in zip(rings, self.below, strict=True)]
+        )  # (slots, batch, channels)
+        sizes = torch.tensor([ring.shape[1] for ring in rings])
+        taps = torch.arange(self.layers[0].kernel_size - 1)
+        dilations = torch.tensor([layer.dilation for layer in self.layers])
+        #: Where each ring begins and its size, `(layers, 1)`, and the places of what its layer looks back at.
+        self.first = (sizes.cumsum(0) - sizes)[:, None].to(self.memory.device)
+        self.sizes = sizes[:, None].to(self.memory.device)
+        self.places = (dilations[:, None] * taps).to(self.memory.device)
+        self.inputs = self.memory.new_empty(count, batch, channels)
+        self.input_of = self.inputs.unbind(0)
+        self.gates = self.memory.new_empty(count, batch, 2 * channels)
+        self.gated = self.memory.new_empty(batch, count * channels)
+        outs = self.gated.chunk(count, dim=1)
+        #: Views cost as much as the operations on them: a layer's gate, both halves, and what comes of them.
+        self.places_of_gates = [
+            (gate, *gate.chunk(2, dim=1), out) for gate, out in zip(self.gates.unbind(0), outs, strict=True)
+        ]
 
     def step(self, h: Tensor, heard: Tensor | None = None) -> Tensor:
         """Read one input, `(batch, channels)`; the sum of all skips, `(batch, skip_channels)`."""
-        for index, layer in enumerate(self.layers):
-            slot = self.time % layer.dilation
-            newer = self.newer[index][slot]
-            self.older[index][slot].copy_(newer if layer.kernel_size == 2 else newer.clone())
-            self.newest[index][slot].copy_(h)
-            bias = self.biases[index] if heard is None else self._bias(layer, heard)
-            torch.addmm(bias, self.rows[index][slot], self.weights[index], out=self.gates)
-            self.gates.sigmoid_()
-            # tanh(a) = 2 sigmoid(2 a) - 1: one 2 is in the weights before, the other in those after.
-            torch.mul(self.filters.sub_(0.5), self.openings, out=self.outs[index])
-            h = torch.addmm(h, self.outs[index], self.streams[index]).add_(self.stream_biases[index])
+        slots = self.first + (self.places + self.time) % self.sizes
+        before = self.memory.index_select(0, slots.flatten())  # (layers * (K - 1), batch, channels)
+        if slots.shape[1] > 1:
+            before = before.view(*slots.shape, *before.shape[1:]).transpose(1, 2).flatten(2)
+        biases = self.biases
+        if heard is not None and self.contexts is not None:
+            biases = biases + heard @ self.contexts
+        torch.baddbmm(biases, before, self.older, out=self.gates)
+        self.input_of[0].copy_(h)
+        last = len(self.layers) - 1
+        for index, (gate, filters, openings, out) in enumerate(self.places_of_gates):
+            h = self.input_of[index]
+            gate.addmm_(h, self.present[index]).sigmoid_()
+            torch.addcmul(openings, filters, openings, value=-2, out=out)
+            if index < last:
+                torch.addmm(h, out, self.streams[index], out=self.input_of[index + 1])
+        self.memory.index_copy_(0, slots[:, 0], self.inputs)  # in the place of the oldest
         self.time += 1
         return torch.addmm(self.skip_bias, self.gated, self.skips)
 
     def rings(self) -> list[Tensor]:
         """What each layer has read last, for a stretch to go on from."""
-        return [self._ring(layer, slots) for layer, slots in zip(self.layers, self.slots, strict=True)]
-
-    def _ring(self, layer: DilatedLayer, slots: Tensor) -> Tensor:
-        d = layer.dilation
-        recent = slots.roll(-(self.time % d), 0)[:, :, 1:]  # (d, batch, K - 1, channels), the next slot first
-        return recent.permute(1, 2, 0, 3).flatten(1, 2)
-
-
-def _slots(layer: DilatedLayer, ring: Tensor) -> Tensor:
-    """`(dilation, batch, K, channels)`; the present input comes last, and is still to come."""
-    batch, _, channels = ring.shape
-    slots = ring.new_zeros(layer.dilation, batch, layer.kernel_size, channels)
-    past = ring.reshape(batch, layer.kernel_size - 1, layer.dilation, channels)
-    slots[:, :, 1:] = past.permute(2, 0, 1, 3)
-    return slots
+        rings = torch.split(self.memory, self.sizes.flatten().tolist())
+        return [
+            (ring.roll(-(self.time % len(ring)), 0) + below).transpose(0, 1)
+            for ring, below in zip(rings, self.below, strict=True)
+        ]
 
 
 def _doubled(gates: Tensor, channels: int) -> Tensor:
