@@ -44,6 +44,8 @@ MODELS: dict[str, Callable[[], AutoregressiveModel]] = {
     ),
     # Image-GPT's way: a Transformer over the pixels; its heads share keys and values.
     "transformer": lambda: Transformer(BINARY, width=128, num_layers=8, num_heads=4, num_kv_heads=1),
+    # As many weights as the Gated PixelCNN, so that products and not the reading of caches take the time.
+    "transformer-large": lambda: Transformer(BINARY, width=256, num_layers=5, num_heads=8, num_kv_heads=1),
     "pixelcnn": lambda: PixelCNN(BINARY, features=128, head=(32, 32)),
     # The paper's network for MNIST, and one of fifteen times as many weights.
     "row-lstm": lambda: RowLSTM(BINARY),

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from chainrule import detection
-from chainrule.detection import Detector, Rule, conformal_p_values, judge_stream
+from chainrule import detection, models
+from chainrule.detection import Detector, Rule, conformal_p_values, detection_report, judge_stream
 from chainrule.detection.columns import KEPT_ROWS, ColumnCalibration
 from chainrule.detection.conformal import alarm_rank
 
@@ -889,3 +889,32 @@ def test_as_many_scores_as_rows(change, tmp_path):
         "the 5 rows of the chunk that begins at row 5",
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_the_roc_of_two_known_laws_is_that_of_theory():
+    """Neyman and Pearson: with log p - log q as the score, no other test of p against q has more power."""
+    pixels, p, q = 12, 0.3, 0.45
+    usual, odd = (models.Independent((pixels,)) for _ in range(2))
+    with torch.no_grad():
+        usual.params.fill_(math.log(p / (1 - p)))
+        odd.params.fill_(math.log(q / (1 - q)))
+    drawn = torch.cat([usual.sample(4000, seed=0), odd.sample(4000, seed=1)])
+    with torch.no_grad():
+        score = (usual.log_prob(drawn) - odd.log_prob(drawn)).numpy()
+    labels = np.repeat([0, 1], 4000)
+    # The score falls with the number of ones, which is binomial under either law.
+    ones = np.arange(pixels + 1)
+    of_usual, of_odd = stats.binom.pmf(ones, pixels, p), stats.binom.pmf(ones, pixels, q)
+    higher = of_odd[None, :] * of_usual[:, None] * ((ones > ones[:, None]) + 0.5 * (ones == ones[:, None]))
+    report = detection_report(score, labels).as_dict()["auroc"]
+    assert report["low"] < higher.sum() < report["high"]
+    assert report["high"] - report["low"] < 0.04
+    for least in (5, 6, 7):  # points of the curve: alarm from so many ones on
+        threshold = usual.log_prob(_first_ones(pixels, least)) - odd.log_prob(_first_ones(pixels, least))
+        alarms = score <= threshold.item() + 1e-5
+        assert abs(alarms[:4000].mean() - of_usual[least:].sum()) < 0.03
+        assert abs(alarms[4000:].mean() - of_odd[least:].sum()) < 0.03
+
+
+def _first_ones(pixels, count):
+    return (torch.arange(pixels) < count).float()[None]

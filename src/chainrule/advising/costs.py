@@ -39,12 +39,12 @@ def _seconds(value: float) -> str:
 
 
 COSTS: dict[str, Cost] = {
-    "fvsbn": Cost("FVSBN", 0.0015, 0.49, 97.55, "fvsbn-paper"),
+    "fvsbn": Cost("FVSBN", 0.001468, 0.4932, 97.55, "fvsbn-paper"),
     "nade": Cost("NADE, 500 hidden", 0.020, 5.2, 87.94, "nade-paper"),
     "made": Cost("MADE, 8000 hidden", 0.0083, 7.8, 88.90, "made-paper-1x8000-1mask"),
     "deep-nade": Cost("DeepNADE, 2 x 500 hidden", 0.19, 134.0),
-    "pixelcnn": Cost("pixelcnn", 1.33, 1056.0),
-    "gated-pixelcnn": Cost("gated-pixelcnn-small", 0.16, 36.0, 88.38, "gated-pixelcnn-32x7"),
-    "row-lstm": Cost("row-lstm", 0.16, 61.0),
-    "diagonal-bilstm": Cost("diagonal-bilstm", 0.22, 96.0),
+    "pixelcnn": Cost("pixelcnn", 2.22, 1279.0),
+    "gated-pixelcnn": Cost("gated-pixelcnn-small", 0.23, 52.0, 88.38, "gated-pixelcnn-32x7"),
+    "row-lstm": Cost("row-lstm", 0.19, 76.0),
+    "diagonal-bilstm": Cost("diagonal-bilstm", 0.26, 118.0),
 }
