@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from chainrule.layers.masked_conv import ShiftedConv2d, colour_bounds
-from chainrule.layers.products import RepeatedProduct
+from chainrule.layers.products import Call, RepeatedProduct
 
 __all__ = [
     "ImageStepper",
@@ -144,6 +144,10 @@ class PixelProduct:
     def add_to(self, start: Tensor | None, taps: Tensor, colour: int, out: Tensor) -> None:
         """Write `start` plus the product of the taps into `out`, the features of one colour."""
         self.products[colour].add_to(start, taps, out)
+
+    def bound(self, start: Tensor | None, taps: Tensor, colour: int, out: Tensor) -> Call:
+        """`add_to` of these places, to be called again and again."""
+        return self.products[colour].bound(start, taps, out)
 
 
 def row_weights(layer: ShiftedConv2d) -> Tensor:

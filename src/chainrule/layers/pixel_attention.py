@@ -105,12 +105,14 @@ class PixelAttentionStepper:
         self.heard = like.new_zeros(size, attention.memory.in_features)
         self.query, self.attended = like.new_empty(2, size, self.width)
         self.remembered = like.new_empty(size, 2 * self.head_width)
+        self.position = 0
 
     def begin_pixel(self, position: int, image: PixelRow, column: int) -> None:
         """Remember the pixel before this one, number `position` of all, which is complete by now.
 
         - `image`: the row where it lies, in the column before `column` or in the last one.
         """
+        self.position = position
         if position == 0:
             nothing = self.query.new_zeros(len(self.query), 1, 1, self.head_width)
             self.seen = self.cache.append(nothing, nothing)
@@ -121,13 +123,13 @@ class PixelAttentionStepper:
         keys, values = self.remembered[:, None, None].chunk(2, dim=3)
         self.seen = self.cache.append(keys, values)
 
-    def pixel(self, position: int, colour: int, features: Tensor) -> None:
-        """Attend from one colour of pixel `position`, and add to its features in place."""
+    def pixel(self, colour: int, features: Tensor) -> None:
+        """Attend from one colour of the pixel that was begun, and add to its features in place."""
         start, end = self.bounds[colour : colour + 2]
         own = slice(colour * self.of_colour, (colour + 1) * self.of_colour)
         self.heard[:, start:end] = features
         query = self.query[:, own]
-        self.queries.add_to(self.starts[position][own], self.heard[:, :end], colour, query)
+        self.queries.add_to(self.starts[self.position][own], self.heard[:, :end], colour, query)
         # Heads that share keys stand where queries of several pixels would.
         heads = query.view(len(query), 1, -1, self.head_width)
         self.attended[:, own] = scaled_dot_product_attention(heads, *self.seen).flatten(1)

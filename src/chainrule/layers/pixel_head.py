@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from chainrule.layers.conv_stepper import PixelProduct, pixel_weights
 from chainrule.layers.masked_conv import ShiftedConv2d, colour_bounds
+from chainrule.layers.products import Call, RepeatedProduct
 
 __all__ = ["HeadStepper", "PixelHead"]
 
@@ -42,12 +43,13 @@ class PixelHead(nn.Module):
 
 
 class _Steps(NamedTuple):
-    """Where the layers read and write for one colour."""
+    """What is done for one colour, the same for every pixel."""
 
     entry: Tensor
-    #: Of each hidden layer: the product, its bias, what it hears, and its own features.
-    hidden: list[tuple[PixelProduct, Tensor, Tensor, Tensor]]
-    last: tuple[PixelProduct, Tensor, Tensor]
+    hidden: list[Call]
+    product: RepeatedProduct
+    bias: Tensor
+    heard: Tensor
 
 
 class HeadStepper:
@@ -68,24 +70,20 @@ class HeadStepper:
         if steps is None:  # the same places serve every pixel
             steps = self._steps[colour] = self._steps_of(colour)
         torch.clamp_min(features, 0, out=steps.entry)
-        for product, bias, heard, out in steps.hidden:
-            product.add_to(bias, heard, colour, out)
-            out.relu_()
-        product, bias, heard = steps.last
-        params = torch.empty(len(features), len(bias), dtype=bias.dtype, device=bias.device)
-        product.add_to(bias, heard, colour, params)
-        return params
+        for call in steps.hidden:
+            call()
+        return steps.product.with_bias(steps.heard, steps.bias)
 
     def _steps_of(self, colour: int) -> _Steps:
-        """What each layer multiplies, reads and writes for one colour."""
+        """Every layer's calls for one colour."""
         heard = [values[:, : self._own(n, colour)[1]] for n, values in enumerate(self.values)]
         biases = [bias[slice(*self._own(n + 1, colour))] for n, bias in enumerate(self.biases)]
-        hidden = [
-            (self.products[n], biases[n], heard[n], self.values[n + 1][:, slice(*self._own(n + 1, colour))])
-            for n in range(len(self.products) - 1)
-        ]
+        hidden: list[Call] = []
+        for n, product in enumerate(self.products[:-1]):
+            out = self.values[n + 1][:, slice(*self._own(n + 1, colour))]
+            hidden += [product.bound(biases[n], heard[n], colour, out), out.relu_]
         entry = self.values[0][:, slice(*self._own(0, colour))]
-        return _Steps(entry, hidden, (self.products[-1], biases[-1], heard[-1]))
+        return _Steps(entry, hidden, self.products[-1].products[colour], biases[-1], heard[-1])
 
     def select(self, rows: Tensor) -> HeadStepper:
         """The head of these rows of the batch."""

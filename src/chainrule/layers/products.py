@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from chainrule.layers.linear import multiplied, packed
 
-__all__ = ["RepeatedProduct"]
+__all__ = ["Call", "RepeatedProduct"]
+
+#: One operation of a step, its places in memory bound; what it returns is of no interest.
+Call = Callable[[], object]
 
 #: From so many multiply-adds on oneDNN's packed product was faster than BLAS, on the CPUs where it was
 #: faster at all: each of its calls takes about 12 microseconds before it computes anything.
@@ -35,18 +41,28 @@ class RepeatedProduct:
 
     def add_to(self, start: Tensor | None, x: Tensor, out: Tensor) -> None:
         """Write `start + x W^T` into `out`; `start` may be `out`, or None for zero."""
+        self.bound(start, x, out)()
+
+    def bound(self, start: Tensor | None, x: Tensor, out: Tensor) -> Call:
+        """`add_to` with everything decided, to be called again and again while the numbers change.
+
+        With a single row, products are over so soon that deciding would take as long.
+        """
         if self.packed is not None:
-            product = multiplied(x, self.packed)
-            if start is None:
-                out.copy_(product)
-            else:
-                torch.add(start, product, out=out)
-        elif start is out:  # half the time of the general call, where the product itself is small
-            out.addmm_(x, self.columns)
-        elif start is None:
-            torch.mm(x, self.columns, out=out)
-        else:
-            torch.addmm(start, x, self.columns, out=out)
+            return partial(_add_packed, start, x, self.packed, out)
+        if start is out:  # half the time of the general call, where the product itself is small
+            return partial(out.addmm_, x, self.columns)
+        if start is None:
+            return partial(torch.mm, x, self.columns, out=out)
+        return partial(torch.addmm, start, x, self.columns, out=out)
+
+
+def _add_packed(start: Tensor | None, x: Tensor, weight: Tensor, out: Tensor) -> None:
+    product = multiplied(x, weight)
+    if start is None:
+        out.copy_(product)
+    else:
+        torch.add(start, product, out=out)
 
 
 def _packed(weight: Tensor, batch_size: int) -> Tensor | None:

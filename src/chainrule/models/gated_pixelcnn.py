@@ -17,34 +17,23 @@ before B.
 
 from __future__ import annotations
 
-import copy
-import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from chainrule.arguments import layer_sizes, real_number, whole_number
 from chainrule.conditionals import Conditional
-from chainrule.layers.conv_stepper import (
-    ImageStepper,
-    PixelProduct,
-    PixelRow,
-    RowCache,
-    RowProduct,
-    pixel_weights,
-)
 from chainrule.layers.gate import gated
-from chainrule.layers.masked_conv import ShiftedConv2d, colour_bounds, odd_size
-from chainrule.layers.pixel_attention import PixelAttention, PixelAttentionStepper
-from chainrule.layers.pixel_head import HeadStepper, PixelHead
+from chainrule.layers.masked_conv import ShiftedConv2d, odd_size
+from chainrule.layers.pixel_attention import PixelAttention
+from chainrule.layers.pixel_head import PixelHead
+from chainrule.models.gated_stepper import GatedStepper
 from chainrule.models.raster_images import RasterImageModel
 from chainrule.orderings import Ordering
 
-__all__ = ["GatedPixelCNN"]
+__all__ = ["GatedLayer", "GatedPixelCNN"]
 
 
 class GatedPixelCNN(RasterImageModel):
@@ -71,7 +60,7 @@ class GatedPixelCNN(RasterImageModel):
     default_learning_rate = 1e-3
     any_size = True
 
-    layers: list[_GatedLayer]  # in fact an nn.ModuleList
+    layers: list[GatedLayer]  # in fact an nn.ModuleList
 
     def __init__(
         self,
@@ -105,7 +94,7 @@ class GatedPixelCNN(RasterImageModel):
         self.dropout = real_number("dropout", dropout, minimum=0, below=1)
         read = self.channels * self.read_size
         self.layers = nn.ModuleList(  # type: ignore[assignment]
-            _GatedLayer(
+            GatedLayer(
                 read if number == 0 else features,
                 features,
                 first_kernel_size if number == 0 else kernel_size,
@@ -155,16 +144,16 @@ class GatedPixelCNN(RasterImageModel):
 
     # ---------------------------------------------------------------- step by step
 
-    def init_state(self, batch_size: int, context: Tensor | None = None) -> _GatedStepper:
+    def init_state(self, batch_size: int, context: Tensor | None = None) -> GatedStepper:
         """The caches before the first pixel: for each layer the rows above and the pixels to the left."""
-        return _GatedStepper(self, batch_size, context)
+        return GatedStepper(self, batch_size, context)
 
-    def step(self, state: _GatedStepper, previous_value: Tensor | None) -> tuple[Tensor, _GatedStepper]:
+    def step(self, state: GatedStepper, previous_value: Tensor | None) -> tuple[Tensor, GatedStepper]:
         """The vertical stack where a row begins, and the horizontal one for the pixel."""
         return state.step(previous_value), state
 
 
-class _GatedLayer(nn.Module):
+class GatedLayer(nn.Module):
     """One layer of both stacks; see the equations above."""
 
     def __init__(
@@ -215,208 +204,3 @@ class _GatedLayer(nn.Module):
     def with_context(self, z: Tensor, to_gate: nn.Linear | None, context: Tensor | None) -> Tensor:
         """The context added at every pixel."""
         return z if to_gate is None else z + to_gate(context)[:, :, None, None]
-
-
-# -------------------------------------------------------------------------------- step by step
-
-
-class _Views(NamedTuple):
-    """Where a layer reads and writes for one colour of one pixel."""
-
-    taps: Tensor
-    z: Tensor  # both halves of the gate, and each of them
-    s_a: Tensor
-    s_b: Tensor
-    gates: Tensor  # of the colour, and of all colours heard
-    gates_heard: Tensor
-    below: Tensor | None  # what the layer adds to; None in the first
-    above: Tensor
-
-
-class _LayerStepper:
-    """A layer with its weights made ready, and its caches.
-
-    tanh(a) sigmoid(b) is (2 sigmoid(2 a) - 1) sigmoid(b). The 2 of 2 a is put into the weights here,
-    which is exact, and the gates are kept with the opposite sign, s_b - 2 s_a s_b, so that one call makes
-    them; the weights that read them have theirs turned. In the horizontal stack the two halves of each
-    colour lie side by side.
-    """
-
-    def __init__(self, layer: _GatedLayer, stepper: ImageStepper, context: Tensor | None) -> None:
-        batch_size, width, like = stepper.batch_size, stepper.width, stepper.like
-        channels = stepper.channels
-        features = layer.out.out_features
-        self.is_first, self.is_last = layer.is_first, layer.is_last
-        self.order, self.sizes = _by_colour(features, channels, like.device)
-        self.bounds = colour_bounds(features, channels)
-        #: 2 for what enters a tanh, 1 for what enters a sigmoid.
-        scale = torch.cat([like.new_full((features,), 2.0), like.new_ones(features)])
-        sign = 1.0 if layer.is_first else -1.0  # of the gates below
-        vertical, down = layer.vertical, layer.down
-        self.vertical = RowProduct(
-            sign * scale[:, None, None, None] * vertical.kernel(),
-            -vertical.columns[0],
-            None if vertical.bias is None else scale * vertical.bias,
-            width * batch_size,
-        )
-        weight = scale[:, None, None, None] * down.kernel() / scale[:, None, None]
-        assert down.bias is not None
-        self.down = RowProduct(weight[self.order], 0, (scale * down.bias)[self.order], width * batch_size)
-        self.shift_above = None if layer.context_above is None else layer.context_above(context) * scale
-        self.shift_along: Tensor | None = None
-        if layer.context_along is not None:
-            self.shift_along = (layer.context_along(context) * scale)[:, self.order]
-        scales = torch.split(scale[self.order, None], self.sizes)
-        taps = pixel_weights(layer.horizontal)
-        self.horizontal = PixelProduct((w * by for w, by in zip(taps, scales, strict=True)), batch_size)
-        self.out = PixelProduct((-weight for weight in pixel_weights(layer.out)), batch_size)
-        self.rows = None
-        if not layer.is_first:
-            self.rows = RowCache(1 - vertical.rows[0], like, width, batch_size, features)
-        self.y = like.new_empty(batch_size, features)
-        #: What the rows above add to each pixel of this one, `(columns, batch, 2 features)`, then its gates.
-        self.start_row = like.new_zeros(width, batch_size, 2 * features)
-        self.start = self._places()
-
-    def begin_row(self, above: Tensor) -> Tensor | None:
-        """Take the row of the vertical stack below, or the image's rows above; returns this layer's row."""
-        window = above
-        if self.rows is not None:
-            self.rows.push(above)
-            window = self.rows.window
-        z = self.vertical(window)
-        start = self.down(z)
-        self.start_row.copy_(start if self.shift_along is None else start + self.shift_along)
-        if self.is_last:
-            return None
-        if self.shift_above is not None:
-            z = z + self.shift_above
-        s_a, s_b = z.sigmoid_().chunk(2, dim=2)
-        return torch.addcmul(s_b, s_a, s_b, value=-2)
-
-    def views(self, below: PixelRow, above: PixelRow, column: int, colour: int) -> _Views:
-        """What `pixel` reads and writes for one colour of one pixel."""
-        start, end = self.bounds[colour], self.bounds[colour + 1]
-        z = self.start[colour][column]
-        s_a, s_b = z.chunk(2, dim=1)
-        heard = colour_bounds(below.features, len(self.sizes))[colour if self.is_first else colour + 1]
-        return _Views(
-            taps=below.taps(column, heard),
-            z=z,
-            s_a=s_a,
-            s_b=s_b,
-            gates=self.y[:, start:end],
-            gates_heard=self.y[:, :end],
-            below=None if self.is_first else below.at(column, start, end),
-            above=above.at(column, start, end),
-        )
-
-    def pixel(self, views: _Views, colour: int) -> None:
-        """Compute the features of one colour of one pixel, from and into the places that `views` names."""
-        taps, z, s_a, s_b, gates, gates_heard, below, above = views
-        self.horizontal.add_to(z, taps, colour, z)
-        z.sigmoid_()
-        torch.addcmul(s_b, s_a, s_b, value=-2, out=gates)
-        self.out.add_to(below, gates_heard, colour, above)
-
-    def select(self, rows: Tensor) -> _LayerStepper:
-        """The layer of these rows of the batch."""
-        chosen = copy.copy(self)
-        chosen.rows = None if self.rows is None else self.rows.select(rows)
-        chosen.shift_above = None if self.shift_above is None else self.shift_above[rows]
-        chosen.shift_along = None if self.shift_along is None else self.shift_along[rows]
-        chosen.y, chosen.start_row = self.y[rows], self.start_row[:, rows]
-        chosen.start = chosen._places()
-        return chosen
-
-    def tensors(self) -> list[Tensor]:
-        """What is kept from pixel to pixel."""
-        return [self.start_row, self.y, *([] if self.rows is None else self.rows.tensors())]
-
-    def _places(self) -> list[tuple[Tensor, ...]]:
-        """Views of `start_row` by colour and column."""
-        return [of_colour.unbind(0) for of_colour in torch.split(self.start_row, self.sizes, dim=2)]
-
-
-class _GatedStepper(ImageStepper):
-    """All layers of a Gated PixelCNN, a row at a time above and a pixel at a time along the row."""
-
-    @torch.no_grad()
-    def __init__(self, model: GatedPixelCNN, batch_size: int, context: Tensor | None) -> None:
-        like = model.layers[0].vertical.weight.detach()
-        reach = model.layers[0].reach
-        super().__init__(model.channels, model.grid, batch_size, like, model._as_read, model.read_size, reach)
-        self.layers = [_LayerStepper(layer, self, context) for layer in model.layers]
-        # What each layer hears from below along the row, and what the head hears from the last.
-        self.along = [self.image]
-        for layer in model.layers[1:]:
-            self.along.append(PixelRow(like, self.width, batch_size, model.features, layer.reach))
-        self.along.append(PixelRow(like, self.width, batch_size, model.features, 0))
-        self.attention = {
-            int(number): PixelAttentionStepper(block, self, model.grid[0])
-            for number, block in model.attention.items()
-            if isinstance(block, PixelAttention)
-        }
-        self.head = HeadStepper(model.pixel_head, batch_size, like)
-        self._views: dict[tuple[int, int], list[_Views]] = {}
-
-    def begin_row(self) -> None:
-        """The vertical stack over one row."""
-        above: Tensor | None = self.image_rows.window
-        for layer in self.layers:
-            assert above is not None
-            above = layer.begin_row(above)
-
-    def pixel(self, column: int, colour: int) -> Tensor:
-        """The horizontal stack at one pixel."""
-        views = self._views.get((column, colour))
-        if views is None:  # the same places serve every row
-            views = self._views[column, colour] = [
-                layer.views(below, above, column, colour)
-                for layer, below, above in zip(self.layers, self.along[:-1], self.along[1:], strict=True)
-            ]
-        if self.attention:
-            self._pixel_with_attention(views, column, colour)
-        else:
-            for layer, of_layer in zip(self.layers, views, strict=True):
-                layer.pixel(of_layer, colour)
-        return self.head.pixel(views[-1].above, colour)
-
-    def _pixel_with_attention(self, views: list[_Views], column: int, colour: int) -> None:
-        position = (self.position - 1) // self.channels  # of the pixel
-        if colour == 0:
-            for attention in self.attention.values():
-                attention.begin_pixel(position, self.image, column)
-        for number, (layer, of_layer) in enumerate(zip(self.layers, views, strict=True)):
-            layer.pixel(of_layer, colour)
-            if number in self.attention:
-                self.attention[number].pixel(position, colour, of_layer.above)
-
-    def select_rows(self, rows: Tensor) -> Self:
-        """The stepper of these rows of the batch, indices `(k,)`."""
-        chosen = super().select_rows(rows)
-        chosen.attention = {number: block.select(rows) for number, block in self.attention.items()}
-        chosen.layers = [layer.select(rows) for layer in self.layers]
-        chosen.along = [chosen.image, *(row.select(rows) for row in self.along[1:])]
-        chosen.head = self.head.select(rows)
-        chosen._views = {}
-        return chosen
-
-    def tensors(self) -> list[Tensor]:
-        """All that is kept between two pixels."""
-        kept = [*super().tensors(), *self.head.tensors()]
-        for layer in self.layers:
-            kept += layer.tensors()
-        for attention in self.attention.values():
-            kept += attention.tensors()
-        for row in self.along[1:]:
-            kept += row.tensors()
-        return kept
-
-
-def _by_colour(features: int, channels: int, device: torch.device) -> tuple[Tensor, list[int]]:
-    """Both halves of each colour side by side: where they are, `(2 features,)`, and how many."""
-    bounds = colour_bounds(features, channels)
-    pairs = list(itertools.pairwise(bounds))
-    order = [torch.cat([torch.arange(a, b), torch.arange(a, b) + features]) for a, b in pairs]
-    return torch.cat(order).to(device), [2 * (b - a) for a, b in pairs]

@@ -15,7 +15,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from chainrule.layers.conv_stepper import ImageStepper, PixelProduct, PixelRow, 
 from chainrule.layers.masked_conv import MaskedConv2d, colour_bounds, odd_size
 from chainrule.layers.masked_row import MaskedRow
 from chainrule.layers.pixel_head import HeadStepper, PixelHead
+from chainrule.layers.products import Call
 from chainrule.models.raster_images import RasterImageModel
 from chainrule.orderings import Ordering
 
@@ -145,18 +147,6 @@ def _shifted(z: Tensor, to_features: nn.Linear | None, context: Tensor | None) -
 # -------------------------------------------------------------------------------- step by step
 
 
-class _Views(NamedTuple):
-    """Where a block reads and writes for one colour of one pixel."""
-
-    wide: Tensor  # relu(u) of the colour, and of all colours heard
-    wide_heard: Tensor
-    narrow_bias: Tensor
-    narrow: Tensor  # relu(t), in the row
-    taps: Tensor
-    convolved: Tensor  # relu(t') of the colour, and of all colours heard, where the rows above were
-    convolved_heard: Tensor
-
-
 class _BlockStepper:
     """A residual block with its weights made ready, and its caches."""
 
@@ -180,30 +170,21 @@ class _BlockStepper:
             self.rows.push(self.row.as_row())
         self.conv.begin_row(self.rows.window)
 
-    def views(self, column: int, colour: int) -> _Views:
-        """The places of one colour of one pixel, the same in every row."""
+    def calls(self, u: Tensor, column: int, colour: int) -> list[Call]:
+        """What adds to `u`, the features of one colour of one pixel, in place; the same in every row."""
         (start, end), (wide_start, wide_end) = (
             bounds[colour : colour + 2] for bounds in (self.bounds, self.wide_bounds)
         )
-        return _Views(
-            wide=self.wide[:, wide_start:wide_end],
-            wide_heard=self.wide[:, :wide_end],
-            narrow_bias=self.narrow_bias[start:end],
-            narrow=self.row.at(column, start, end),
-            taps=self.row.taps(column, end),
-            convolved=self.conv.start[colour][column],
-            convolved_heard=self.conv.start_row[column][:, :end],
-        )
-
-    def pixel(self, u: Tensor, views: _Views, column: int, colour: int) -> None:
-        """Add to `u`, the features of one colour, in place."""
-        wide, wide_heard, narrow_bias, narrow, taps, convolved, convolved_heard = views
-        torch.clamp_min(u, 0, out=wide)
-        self.narrow.add_to(narrow_bias, wide_heard, colour, narrow)
-        narrow.relu_()
-        self.conv.pixel(taps, column, colour, convolved)
-        convolved.relu_()
-        self.widen.add_to(u, convolved_heard, colour, u)
+        narrow = self.row.at(column, start, end)
+        convolved = self.conv.start[colour][column]  # where what the rows above add was
+        return [
+            partial(torch.clamp_min, u, 0, out=self.wide[:, wide_start:wide_end]),
+            self.narrow.bound(self.narrow_bias[start:end], self.wide[:, :wide_end], colour, narrow),
+            narrow.relu_,
+            self.conv.along.bound(convolved, self.row.taps(column, end), colour, convolved),
+            convolved.relu_,
+            self.widen.bound(u, self.conv.start_row[column][:, :end], colour, u),
+        ]
 
     def select(self, rows: Tensor) -> _BlockStepper:
         """The block of these rows of the batch."""
@@ -232,7 +213,7 @@ class _PixelCNNStepper(ImageStepper):
         self.blocks = [_BlockStepper(block, self, context) for block in model.blocks]
         self.head = HeadStepper(model.pixel_head, batch_size, like)
         self.u = [like.new_empty(batch_size, size) for size in self.first.sizes]
-        self._views: dict[tuple[int, int], list[_Views]] = {}
+        self._calls: dict[tuple[int, int], list[Call]] = {}
 
     def begin_row(self) -> None:
         """What the rows above add in every layer."""
@@ -242,14 +223,19 @@ class _PixelCNNStepper(ImageStepper):
 
     def pixel(self, column: int, colour: int) -> Tensor:
         """All layers at one pixel."""
-        views = self._views.get((column, colour))
-        if views is None:
-            views = self._views[column, colour] = [block.views(column, colour) for block in self.blocks]
-        u = self.u[colour]
-        self.first.pixel(self.image.taps(column, colour * self.read_size), column, colour, u)
-        for block, of_block in zip(self.blocks, views, strict=True):
-            block.pixel(u, of_block, column, colour)
-        return self.head.pixel(u, colour)
+        calls = self._calls.get((column, colour))
+        if calls is None:
+            calls = self._calls[column, colour] = self._calls_of(column, colour)
+        for call in calls:
+            call()
+        return self.head.pixel(self.u[colour], colour)
+
+    def _calls_of(self, column: int, colour: int) -> list[Call]:
+        u, taps = self.u[colour], self.image.taps(column, colour * self.read_size)
+        calls: list[Call] = [self.first.along.bound(self.first.start[colour][column], taps, colour, u)]
+        for block in self.blocks:
+            calls += block.calls(u, column, colour)
+        return calls
 
     def select_rows(self, rows: Tensor) -> Self:
         """The stepper of these rows of the batch, indices `(k,)`."""
@@ -257,7 +243,7 @@ class _PixelCNNStepper(ImageStepper):
         chosen.first, chosen.head = self.first.select(rows), self.head.select(rows)
         chosen.blocks = [block.select(rows) for block in self.blocks]
         chosen.u = [u[rows] for u in self.u]
-        chosen._views = {}
+        chosen._calls = {}
         return chosen
 
     def tensors(self) -> list[Tensor]:
