@@ -444,7 +444,8 @@ def accuracy_table(kept: Kept, data: str) -> str:
     for (training, defence, eps), cells in found.items():
         if any(name not in cells for name in ("clean", *ATTACKS)):
             continue
-        strongest = [min(cells[name][seed] for name in ATTACKS) for seed in cells["clean"]]
+        seeds = [seed for seed in cells["clean"] if all(seed in cells[name] for name in ATTACKS)]
+        strongest = [min(cells[name][seed] for name in ATTACKS) for seed in seeds]
         columns = [mean_and_spread(list(cells[name].values())) for name in ("clean", *ATTACKS)]
         rows.append([f"CNN, {training}{words[defence]}", str(eps), *columns, mean_and_spread(strongest)])
     header = ["net, training, defence", "eps", "clean", "RAND", "FGSM", "BIM", "DeepFool", "CW", "strongest"]
