@@ -1,4 +1,4 @@
-"""Write `docs/results.md` from the files in `benchmarks/results/`; `--check` only compares.
+"""Write `docs/results.md` and `docs/results-security.md` from `benchmarks/results/`; `--check` only compares.
 
 python benchmarks/make_results_page.py [--check]
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 import likelihood
 import sampling
+import security
 import sequences
 import series
 import text_quality
@@ -21,7 +22,7 @@ from machine import RESULTS
 
 from chainrule.presets import PRESETS
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 HEAD = """# Results
 
@@ -200,15 +201,31 @@ def page() -> str:
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
+def security_page() -> str:
+    """What `benchmarks/security.py` wrote, with when, where and how."""
+    tables = (RESULTS / "security.md").read_text(encoding="utf-8").strip()
+    commands = [measured(read(f"security-{data}")) for data in security.OTHER]
+    return "\n\n".join([tables, *commands]) + "\n"
+
+
+#: What makes each page.
+PAGES = {"results.md": page, "results-security.md": security_page}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true")
     if parser.parse_args().check:
-        return 0 if PAGE.read_text(encoding="utf-8") == page() else 1
-    PAGE.write_text(page(), encoding="utf-8")
-    print("written to", PAGE)
+        return (
+            0
+            if all((DOCS / name).read_text(encoding="utf-8") == make() for name, make in PAGES.items())
+            else 1
+        )
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), encoding="utf-8")
+        print("written to", DOCS / name)
     return 0
 
 

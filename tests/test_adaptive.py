@@ -146,6 +146,7 @@ def test_with_nothing_to_purify_bpda_is_pgd():
 def test_wrong_arguments_are_one_line():
     x, labels = some_digits(4)
     blind = Victim.wrap(lambda images: victim()(images).detach(), (1, 8, 8), 10)
+    sure = Victim.wrap(lambda images: victim()(images).softmax(1), (1, 8, 8), 10)
     binary, other = FVSBN((1, 8, 8)), Independent((9,), conditional=Categorical(LEVELS))
     cases = [
         (lambda: joint_attack(blind, density(), x, labels, eps=EPS, levels=LEVELS), "no gradients"),
@@ -154,6 +155,8 @@ def test_wrong_arguments_are_one_line():
         (lambda: joint_attack(victim(), other, x, labels, eps=EPS), "(9,)"),
         (lambda: joint_attack(victim(), nn.Identity(), x, labels, eps=EPS), "chainrule model"),
         (lambda: joint_attack(victim(), density(), x, labels, eps=EPS, weights=(-1.0,)), "weight"),
+        (lambda: joint_attack(victim(), density(), x, labels, eps=EPS, weights=()), "at least one"),
+        (lambda: joint_attack(sure, density(), x, labels, eps=EPS, levels=LEVELS), "probabilities"),
         (lambda: joint_attack(victim(), density(), x.flatten(1), labels, eps=EPS), "(64,)"),
         (lambda: bpda(victim(), lambda images: images[:1], x, labels, eps=EPS), "purify must return"),
         (

@@ -217,6 +217,27 @@ def test_what_is_not_there_or_damaged_is_one_line(tmp_path) -> None:
     refused(call("advise", "--kind", "video"), "unknown kind of data")
     refused(call("advise", "--kind", "text", "--priority", "cheap"), "unknown priority")
     refused(call("advise", "--json"), "--data or --kind")
+    refused(call("advise", "--kind", "image", "--levels", 1), "levels must be a whole number of at least 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("my table.csv", "image"), ("my table.csv", "audio"), ("sound.wav", "text"), (".", "text")],
+)
+def test_data_of_another_kind_than_was_said_gets_no_commands_that_would_fail(
+    name, kind, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(write_files(tmp_path))
+    refused(call("advise", "--data", name, "--kind", kind), f"{name} is not of kind {kind}")
+    assert look_at("grey.npz", kind="vector").kind == "image"  # rows of levels, if one likes
+
+
+def test_the_command_names_a_folder_that_is_free(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "made").mkdir(parents=True)
+    (choice,) = [c for c in advise(Situation("table")).choices if c.model == "made"]
+    assert choice.command.endswith("--out runs/made-2")
+    assert choice.then == "chainrule report runs/made-2"
 
 
 # ---------------------------------------------------------------- the command
@@ -272,3 +293,16 @@ def test_it_asks_what_it_is_not_told(monkeypatch) -> None:
     assert call("advise").status == 2
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert call("advise").status == 130
+
+
+def test_a_person_is_asked_again_after_a_mistake(monkeypatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    answers = "nosuch.csv\n\nvideo\nimage\nmany\n5000\n784\nreadable,pretty\nreadable\ntpu\nlittle\n"
+    monkeypatch.setattr("sys.stdin", Terminal(answers))
+    called = succeed("advise")
+    for mistake in ("no file nosuch.csv", "'video'", "'many'", "'pretty'", "'tpu'"):
+        assert mistake in called.out
+    assert "1. fvsbn" in called.out

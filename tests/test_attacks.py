@@ -17,6 +17,7 @@ from chainrule.contrasts.adversarial import perturbed
 from chainrule.errors import ChainruleError
 from chainrule.security import ATTACKS, Victim, attack, measure_attack, transfer
 from chainrule.security.attack_box import Box, box_of
+from chainrule.security.attack_carlini import carlini_l2
 from chainrule.training import seeded
 
 #: Few steps for the slow ones.
@@ -133,6 +134,20 @@ def test_on_a_linear_victim_deepfool_goes_straight_to_the_plane():
     torch.testing.assert_close(found, distance[inside], rtol=0.05, atol=1e-3)
 
 
+def test_carlini_wagner_moves_black_pixels_too():
+    """On black images the nearest misread one of a linear victim is known: straight along its weights."""
+    weights = torch.linspace(0.5, 1.5, 64) * 0.05
+    line = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    with torch.no_grad():
+        line[1].weight.copy_(torch.stack([torch.zeros(64), weights]))
+        line[1].bias.copy_(torch.tensor([1.0, 0.0]))
+    x, labels = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long)
+    nearest = 1 / weights.norm()
+    found = carlini_l2(Victim.wrap(line, (1, 8, 8), 2), x, labels, 16.0, targeted=False)
+    assert bool((line(found).argmax(1) == 1).all())
+    assert found.norm() / 2**0.5 < 1.1 * nearest
+
+
 def test_smallest_changes_are_misread_and_smaller_than_those_of_pgd():
     x, labels = some_digits(24)
     pgd = measure_attack(victim(), x, attack("pgd", victim(), x, labels, eps=3), labels)
@@ -241,6 +256,21 @@ def test_a_victim_without_gradients_is_a_black_box_and_says_so(blind):
     assert (logits_of(wrapped, moved).argmax(1) == labels).double().mean() < before
 
 
+def test_a_victim_of_probabilities_is_refused_where_logits_are_needed():
+    """Their gradients vanish where it is sure, so that an attack on them would find little."""
+    x, labels = some_digits(8)
+    sure = Victim.wrap(lambda x: victim()(x).softmax(1), (1, 8, 8), 10)
+    for name in ("bim", "cw"):
+        one_line(
+            lambda name=name: attack(name, sure, x, labels, eps=2, levels=LEVELS), "leave out its softmax"
+        )
+    assert attack("rand", sure, x, labels, eps=2, levels=LEVELS).shape == x.shape
+    logs = Victim.wrap(lambda x: victim()(x).log_softmax(1), (1, 8, 8), 10)
+    assert torch.equal(
+        attack("bim", logs, x, labels, eps=2, levels=LEVELS), attack("bim", victim(), x, labels, eps=2)
+    )
+
+
 # ---------------------------------------------------------------- mistakes
 
 
@@ -269,6 +299,8 @@ def test_wrong_arguments_are_one_line():
     one_line(lambda: attack("bim", cnn, x.float() + 3.0, labels), "expected whole numbers 0..16")
     one_line(lambda: attack("bim", cnn, x.float() * torch.nan, labels), "NaN")
     one_line(lambda: attack("bim", cnn, x[:0]), "at least one")
+    one_line(lambda: transfer("rand", {"a": cnn, "b": cnn}, x[:0], labels[:0]), "at least one")
+    one_line(lambda: measure_attack(nn.Linear(3, 2), x, x, labels), "cannot read images")
     one_line(lambda: attack("bim", 7, x, **grey), "torch.nn.Module", "int")
     one_line(
         lambda: attack("bim", nn.Linear(3, 2), x, **grey), "Linear cannot read images of shape (1, 1, 8, 8)"

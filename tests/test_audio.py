@@ -237,6 +237,9 @@ def test_folders_that_cannot_be_used(tmp_path) -> None:
     write_wav(mixed / "loose.wav", noise())
     with pytest.raises(ChainruleError, match=r"loose\.wav in none"):
         collection_of(mixed)
+    write_wav(tmp_path / "dot.wav", Recording(np.zeros(3), 8000))
+    with pytest.raises(ChainruleError, match="3 samples at 8,000 Hz, too few to be cut"):
+        collection_of(tmp_path / "dot.wav")
     few = folder_of(tmp_path / "few", classes=("a",), each=2)
     with pytest.raises(ChainruleError, match="2 recordings; expected at least 3"):
         collection_of(few)
@@ -245,7 +248,7 @@ def test_folders_that_cannot_be_used(tmp_path) -> None:
 # ---------------------------------------------------------------- rows to train on
 
 
-@pytest.mark.parametrize("total", [3, 4, 5, 8, 11])
+@pytest.mark.parametrize("total", [1, 2, 3, 4, 5, 8, 11])
 def test_rows_hold_every_sample_and_never_run_over(total) -> None:
     codes = np.arange(total)
     rows = rows_of(codes, 4, end=None)
@@ -253,6 +256,7 @@ def test_rows_hold_every_sample_and_never_run_over(total) -> None:
     assert all((np.diff(row) == 1).all() for row in rows)
     ended = rows_of(codes, 4, end=99)
     assert set(ended.flatten().tolist()) == {*range(total), 99}
+    assert ended[-1].tolist() == [*range(total), 99, 99, 99][max(0, total - 3) :][:4]  # and ends to the end
 
 
 def test_filling_up_costs_nothing() -> None:
@@ -464,6 +468,14 @@ def test_fitting_16_bit_values(tmp_path) -> None:
     assert said == ["2 recordings of fewer than 230 samples left out of training"]
     assert model.model.end is None
     assert 0 < evaluate_audio(model, tones()).bits_per_sample < 20
+
+
+def test_a_short_recording_makes_short_rows(tmp_path) -> None:
+    wav = write_wav(tmp_path / "my.wav", tone(100, 1.0))  # 2,000 samples, 100 of them to validate on
+    options = {"rate": 2000, "model_settings": TINY, "epochs": 1, "progress": False}
+    assert fit_audio(wav, tmp_path / "run", **options).model.event_shape == (100,)
+    # With an end symbol short ones are filled up.
+    assert fit_audio(tones(), tmp_path / "two", **options).model.event_shape == (2048,)
 
 
 def test_what_cannot_be_fitted_is_told_before_anything_is_made(tmp_path) -> None:

@@ -49,6 +49,8 @@ def test_importing_the_command_line_imports_nothing_heavy(tmp_path):
 
 def test_version_and_no_arguments():
     assert succeed("--version").out == f"chainrule {__version__}\n"
+    module = subprocess.run([sys.executable, "-m", "chainrule", "--version"], capture_output=True, text=True)
+    assert module.stdout == f"chainrule {__version__}\n"
     assert "Usage" in succeed().out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cli_helpers import call, refused, succeed
 
-from chainrule.audio import AudioModel, Recording, read_wav, write_wav
+from chainrule.audio import AudioModel, Recording, fit_audio, read_wav, write_wav
 from chainrule.cli.audio_runs import is_sound
 
 TINY = [
@@ -131,6 +131,15 @@ def test_a_run_goes_on_as_it_was_begun(single, tmp_path) -> None:
     refused(call("train", "rnn", "--resume", "--out", run), "a run of wavenet, not of rnn")
     refused(call("train", "--resume", "--out", run, "--set", "epochs=3"), "leave --set")
     refused(call("train", "wavenet", "--data", wav, "--out", run, *TINY), "already")
+
+
+def test_a_run_made_in_python_is_evaluated_and_resumed_like_any_other(single, tmp_path) -> None:
+    wav, _, _ = single
+    sizes = {"channels": 4, "skip_channels": 6, "layers_per_stack": 3}
+    fit_audio(wav, tmp_path / "run", rate=2000, model_settings=sizes, epochs=1, seed=4, progress=False)
+    found = succeed("evaluate", tmp_path / "run", "--json").json
+    assert (found["data"], found["samples"]) == (str(wav), 200)
+    assert succeed("train", "--resume", "--out", tmp_path / "run", "--json").json["epochs"] == 1
 
 
 def test_a_run_that_replaces_one_of_sound_is_no_run_of_sound(tmp_path) -> None:

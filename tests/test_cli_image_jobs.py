@@ -81,6 +81,9 @@ def test_a_receptive_field_is_drawn_and_counted(run, home):
         (("upscale", "RUN", "LOW", "--split", "test", "--out", "x.png"), ("--shrink",)),
         (("upscale", "RUN", "ODD", "--out", "x.png"), ("(1, 3, 3)", "no whole number")),
         (("upscale", "RUN", "digits", "--shrink", 3, "--out", "x.png"), ("8 x 8", "3 x 3")),
+        (("upscale", "RUN", "SAME", "--out", "x.png"), ("own size, 8 x 8", "--shrink 2")),
+        (("upscale", "RUN", "COLOUR", "--out", "x.png"), ("3 channels", "images of 1", "convert")),
+        (("upscale", "RUN", "TALL", "--out", "x.png"), ("(1, 6, 4)", "no whole number")),
         (("denoise", "RUN", "digits", "--out", "x.png"), ("--flip",)),
         (("denoise", "RUN", "digits", "--flip", 2, "--out", "x.png"), ("probability of a flip",)),
         (("denoise", "RUN", "digits", "--from-grey", "--degrade", "--out", "x.png"), ("--degrade",)),
@@ -95,9 +98,10 @@ def test_a_receptive_field_is_drawn_and_counted(run, home):
 )
 def test_mistakes_are_one_line(arguments, words, run, home, monkeypatch):
     monkeypatch.chdir(home)
-    np.save(home / "low.npy", np.zeros((1, 4, 4), np.uint8))
-    np.save(home / "odd.npy", np.zeros((1, 3, 3), np.uint8))
-    places = {"RUN": run, "LOW": home / "low.npy", "ODD": home / "odd.npy"}
+    shapes = {"LOW": (4, 4), "ODD": (3, 3), "SAME": (8, 8), "COLOUR": (3, 4, 4), "TALL": (6, 4)}
+    for name, shape in shapes.items():
+        np.save(home / f"{name}.npy", np.zeros((1, *shape), np.uint8))
+    places = {"RUN": run} | {name: home / f"{name}.npy" for name in shapes}
     refused(call(*(places.get(part, part) for part in arguments)), *words)
 
 
@@ -128,6 +132,37 @@ def test_a_transformer_reads_colours_of_256_levels(home):
     succeed("train", "transformer", "--data", home / "colour.npy", "--out", folder, "--quiet", *sets)
     model = chainrule.load(folder)
     assert (model.event_shape, model.conditional.levels) == ((3, 4, 5), 256)
+
+
+def test_a_damaged_picture_among_good_ones_is_left_out_on_demand(run, home):
+    for size, command, more in ((4, "upscale", ()), (8, "denoise", ("--from-grey",))):
+        folder = home / f"scans-{command}"
+        folder.mkdir()
+        for k in range(3):
+            Image.new("L", (size, size), 100 * k).save(folder / f"{k}.png")
+        (folder / "1.png").write_bytes(b"")
+        call_it = [command, run, folder, *more, "--particles", 4, "--out", home / f"{command}.npy"]
+        refused(call(*call_it), "1.png is empty", "--skip-bad")
+        assert "left out 1 of 3 images: 1.png" in succeed(*call_it, "--skip-bad").err
+        assert len(np.load(home / f"{command}.npy")) == 2
+
+
+def test_images_of_levels_and_of_two_channels(home):
+    """Errors of levels are told in levels; images that no PNG can show are drawn into a .npy."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 2, 4, 5)).astype(np.uint8)
+    np.save(home / "two.npy", pixels)
+    settings = [part for setting in SIZES for part in ("--set", setting)]
+    folder = home / "two"
+    succeed("train", "gated-pixelcnn", "--data", home / "two.npy", "--out", folder, "--quiet", *settings)
+    degrade = ("denoise", folder, home / "two.npy", "--degrade", "--limit", 2, "--particles", 4)
+    told = succeed(*degrade, "--noise", 25, "--seed", 0, "--out", home / "two-clean.npy", "--json").json
+    assert 15 < told["rms_error_before"] < 35
+    assert "RMS error" in succeed(*degrade, "--noise", 25, "--out", home / "again.npy").out
+    refused(call(*degrade, "--noise", 25, "--out", home / "again.png"), "2 channels", ".npy")
+    scan = call("denoise", folder, home / "two.npy", "--from-grey", "--out", home / "y.npy")
+    refused(scan, "256 levels", "--noise S")
+    succeed("texture", folder, "--size", "6x7", "--out", home / "two-texture.npy")
+    assert np.load(home / "two-texture.npy").shape == (1, 2, 6, 7)
 
 
 def test_what_is_no_run_of_images_is_refused(home):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from PIL import Image
 
 import chainrule
 from chainrule import data
+from chainrule.cli.masks import read_mask
+from chainrule.cli.sources import DataChoice
 from chainrule.cli.train_choices import seconds_an_epoch
 from chainrule.conditionals import Categorical, DiscretizedLogisticMixture
 from chainrule.models import MODELS
@@ -263,6 +267,11 @@ def test_masks_that_cannot_be_meant(colour, pictures, home):
     refused(call(*fill, home / "all.npy"), "all.npy hides everything", "chainrule sample")
     refused(call(*fill, home / "turned.npy"), "shape (4, 5)", "(5, 4) or (3, 5, 4)")
     refused(call(*fill, "lower-hlaf"), "did you mean 'lower-half'")
+    painted = np.repeat((np.arange(20).reshape(5, 4, 1) < 10) * 255, 3, 2).astype(np.uint8)
+    Image.fromarray(painted).save(home / "painted.png")
+    hidden = read_mask(str(home / "painted.png"), (1, 5, 4), 7, 0)
+    assert hidden.flatten().tolist() == [True] * 10 + [False] * 10
+    assert torch.equal(read_mask(str(home / "painted.png"), (3, 5, 4), 7, 0), hidden.expand(1, 3, 5, 4))
     assert not (home / "x.npy").exists()
 
 
@@ -286,10 +295,33 @@ def test_a_picture_that_the_model_cannot_read(colour, home, mode, size, words):
         refused(call(command, colour, home / "odd.png", "--context", "red", *more), "odd.png", *words)
 
 
+def test_two_pictures_of_one_name_are_not_filled_into_one_file(colour, pictures, home):
+    folder = home / "clash"
+    folder.mkdir()
+    for name in ("0.png", "0.PNG"):
+        (folder / name).write_bytes((pictures / "red" / "0.png").read_bytes())
+    fill = ("fill", colour, folder, "--context", "red", "--mask", "centre", "--out")
+    refused(call(*fill, home / "clashed"), "0.png and 0.PNG", "rename")
+    (folder / "0.PNG").rename(folder / "before_after.png")
+    refused(call(*fill, home / "clashed"), "before_after.png", "rename")
+    assert not list((home / "clashed").iterdir())
+
+
+def test_a_data_set_hides_a_folder_of_its_name_but_not_silently(home, monkeypatch):
+    monkeypatch.chdir(home)
+    (home / "wine").mkdir()
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        DataChoice.given("wine")
+        DataChoice.given("breast-cancer")
+    assert said.getvalue().strip() == (
+        "note: wine is the data set of that name; for the file or folder here, write ./wine"
+    )
+
+
 def test_labels_that_the_model_does_not_have(digits, home):
     x = data.load("digits").test[:4].numpy()
     np.savez(home / "labelled.npz", images=x, labels=[0, 3, 12, 1])
-    refused(call("score", digits, home / "labelled.npz"), "0..9", "12")
+    refused(call("score", digits, home / "labelled.npz"), "labelled.npz", "0..9", "12")
     np.savez(home / "labelled.npz", images=x, labels=[0, 3, 2, 1])
     scored = succeed("score", digits, home / "labelled.npz", "--json").json
     with torch.no_grad():

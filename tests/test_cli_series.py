@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from cli_helpers import call, refused, succeed
 
-from chainrule.series import SeriesModel
+from chainrule.conditionals import Gaussian
+from chainrule.series import SeriesModel, fit_series
 
 SMALL = [part for setting in ("steps=30", "hidden=8", "length=16") for part in ("--set", setting)]
 
@@ -137,6 +138,33 @@ def test_a_finished_run_is_resumed_and_others_are_refused(place):
     )
 
 
+def test_a_run_made_in_python_is_evaluated_and_resumed_like_any_other(place, tmp_path):
+    options = {"steps": 3, "model_settings": {"hidden": 3}, "length": 16, "progress": False}
+    chosen = {"columns": ["walk"], "numeric": Gaussian(), "missing": True, "seed": 3}
+    made = fit_series(place / "my.csv", tmp_path / "run", time="day", **chosen, **options)
+    found = succeed("evaluate", tmp_path / "run", "--steps", 2, "--json").json
+    assert found["data"] == str(place / "my.csv")
+    assert found["nll"] == pytest.approx(-made.log_prob(series())[180:].mean())
+    again = succeed("train", "--resume", "--out", tmp_path / "run", "-q", "--json").json
+    assert again["columns"] == ["walk"]
+    swapped = {**chosen, "columns": ["walk", "wave"]}  # an order that no command line says
+    fit_series(place / "my.csv", tmp_path / "two", time="day", **swapped, **options)
+    refused(call("evaluate", tmp_path / "two"), "does not say what it was trained on", "--data")
+
+
+def test_missing_values_are_counted(tmp_path):
+    frame = series(60).drop(index=[5, 6])
+    frame.loc[10, "wave"] = np.nan
+    frame.to_csv(tmp_path / "my.csv", index=False)
+    train = ("train", "rnn", "--data", tmp_path / "my.csv", "--time", "day", "-q", "--set", "steps=2")
+    assert "a state of its own; 5 of 120 values" in succeed(*train, "--out", tmp_path / "run").out
+    # The rows of one in three days: two thirds of the steps of a day have none.
+    rare = pd.concat([series(200).iloc[:40:3], series(200).iloc[[40, 41]], series(200).iloc[44::4]])
+    rare.to_csv(tmp_path / "my.csv", index=False)
+    called = succeed(*train, "--out", tmp_path / "rare")
+    assert "steps have no row" in called.err
+
+
 def test_columns_may_be_dropped_and_rows_be_steps(place, tmp_path):
     found = succeed(
         "train", "rnn", "--data", place / "my.csv", "--time", "none", "--drop", "day", "--drop", "walk",
@@ -157,7 +185,7 @@ def test_columns_may_be_dropped_and_rows_be_steps(place, tmp_path):
         (lambda f: f.iloc[[0, 1, 1, *range(2, 200)]], ["'day'", "line 4", "twice"]),
         (lambda f: f.assign(day=[f"{i + 0.41 * (i % 2)}" for i in range(200)]), ["'day'", "resample"]),
         (lambda f: f.assign(wave=3), ["'wave'", "constant", "--drop wave"]),
-        (lambda f: f.head(1), ["at least two rows"]),
+        (lambda f: f.head(1), ["a series of 1 step", "at least 20"]),
         (lambda f: f.head(10), ["10 steps is too short"]),
         (lambda f: f.assign(wave="inf"), ["'wave'", "line 2", "finite"]),
         (lambda f: f.assign(wave="high"), ["'wave'", "line 2", "'high'"]),

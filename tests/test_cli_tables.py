@@ -58,6 +58,25 @@ def test_a_csv_of_more_than_0_and_1_is_a_table(home, run, tmp_path):
     assert "gaussian_mixture" in json.dumps(config["settings"]["conditional"])
 
 
+def test_a_transformer_reads_the_columns_of_a_table(home, tmp_path):
+    """Each column with the family of its own; small sizes are checked against the defaults for tables."""
+    small = [part for s in ("width=8", "num_layers=1", "num_heads=4") for part in ("--set", s)]
+    train = ("train", "transformer", "--data", home / "train.csv", "--drop", "id", *QUICK, *small)
+    content = succeed(*train, "--out", tmp_path / "r", "--json").json
+    assert [column["column"] for column in content["columns"]] == COLUMNS
+    model, frame = TableModel.load(tmp_path / "r"), payments(60, seed=1)
+    cells = model.double().log_prob_per_column(frame)
+    np.testing.assert_allclose(cells.sum(1), model.log_prob(frame), atol=1e-9)
+    # What is said of a column hangs on those before it, and on no later one.
+    changed = frame.assign(country="US", fraud=1 - frame["fraud"])
+    moved = np.abs(model.log_prob_per_column(changed) - cells).max(0)
+    assert moved[:2].max() < 1e-12
+    assert moved[2:].min() > 1e-6
+    assert len(succeed("evaluate", tmp_path / "r", "--json").json["nll_per_column"]) == 5
+    succeed("sample", tmp_path / "r", "-n", "20", "--seed", "1", "--out", tmp_path / "new.csv")
+    assert list(pd.read_csv(tmp_path / "new.csv").columns) == COLUMNS
+
+
 def test_what_is_a_table(tmp_path):
     files = {
         "binary.csv": "0,1,1\n1,0,0\n",

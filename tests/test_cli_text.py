@@ -22,7 +22,7 @@ from chainrule.cli.names import TEXT_MODELS, TEXTS
 from chainrule.data import CATALOGUE, TextEntry
 from chainrule.errors import ChainruleError
 from chainrule.text import TEXT_MODELS as KNOWN_MODELS
-from chainrule.text import LanguageModel, corpus_of
+from chainrule.text import LanguageModel, corpus_of, fit_text, measure
 
 TEXT = "the cat sat on the mat.\nthe dog sat on the log.\n" * 60
 NAMES = "".join(
@@ -185,6 +185,24 @@ def test_a_run_goes_on_where_it_was_stopped(home, run, tmp_path, monkeypatch) ->
     monkeypatch.undo()
     succeed("train", "--resume", "--out", tmp_path / "r", "--quiet")
     assert (tmp_path / "r/model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+def test_a_run_made_in_python_is_evaluated_and_resumed_like_any_other(home, tmp_path) -> None:
+    made = fit_text(
+        home / "my.txt", tmp_path / "r", model="rnn", model_settings={"hidden": 4}, epochs=2, length=16,
+        progress=False,
+    )  # fmt: skip
+    found = succeed("evaluate", tmp_path / "r", "--json").json
+    assert found["data"] == "my.txt, test"
+    assert found["nats_per_token"] == pytest.approx(
+        measure(made, corpus_of(home / "my.txt"), "test").nll, rel=1e-6
+    )
+    assert succeed("train", "--resume", "--out", tmp_path / "r", "--json").json["epochs"] == 2
+    parts = dict.fromkeys(("train", "validation"), home / "my.txt")  # nothing that one name stands for
+    fit_text(
+        parts, tmp_path / "s", model="rnn", model_settings={"hidden": 4}, epochs=1, length=16, progress=False
+    )
+    refused(call("evaluate", tmp_path / "s"), "does not say what it was trained on", "--data")
 
 
 def test_resuming_refuses_what_is_another_run(home, run, tmp_path) -> None:

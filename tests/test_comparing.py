@@ -12,6 +12,7 @@ import torch
 from browser_helpers import BROWSER, look
 from cli_helpers import call, refused, succeed, train_small
 
+from chainrule.cli.compare_tasks import entries_of
 from chainrule.comparing import Entry, compare, write_tables
 from chainrule.comparing.memory import training_memory
 from chainrule.comparing.tasks import ArrayTask
@@ -158,6 +159,23 @@ def test_another_comparison_is_not_mixed_with_this_one(compared, change, words) 
         )
 
 
+def test_a_finished_run_of_other_settings_or_other_data_is_not_taken_for_this_one(tmp_path) -> None:
+    torch.manual_seed(0)
+    others = {"minutes": MINUTES, "progress": False}
+    entries = [Entry("fvsbn", make=lambda: FVSBN((1, 3, 3)), training={"epochs": 1})]
+    kept = compare(tiny(), entries, tmp_path / "out", **others).results
+    again = [Entry("fvsbn", make=lambda: FVSBN((1, 3, 3)), training={"epochs": 2})]
+    (failure,) = compare(tiny(), again, tmp_path / "out", **others).failures
+    assert "epochs=1, not 2" in failure.reason
+    (failure,) = compare(tiny(), {"fvsbn": FVSBN((1, 3, 3))}, tmp_path / "out", **others).failures
+    assert "epochs=1, not 200" in failure.reason
+    changed = tiny()
+    changed.train[0] = 1 - changed.train[0]
+    (failure,) = compare(changed, entries, tmp_path / "out", **others).failures
+    assert "train data of tiny changed" in failure.reason
+    assert compare(tiny(), entries, tmp_path / "out", **others).results[0].nll == kept[0].nll
+
+
 def test_other_folders_are_left_alone(tmp_path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(ChainruleError, match="holds no comparison"):
@@ -235,6 +253,14 @@ def test_the_command_compares_models_and_a_run_beside_an_unreadable_one(tmp_path
     assert evaluated["nll"] == pytest.approx(found["independent"])
 
 
+def test_a_run_is_called_by_its_folder_and_told_from_a_model_of_that_name(tmp_path, monkeypatch) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    specs = ["nade", "runs/nade", "old/nade", "runs/other/", "./"]
+    entries = entries_of(ArrayTask(tiny()), "digits", specs, None, {})
+    assert [entry.name for entry in entries] == ["nade", "runs-nade", "old-nade", "other", "mine"]
+
+
 def test_the_table_is_printed_whole(tmp_path) -> None:
     called = succeed(
         *("compare", "--data", "digits", "independent", "chow-liu", "--out", tmp_path / "out"),
@@ -253,6 +279,7 @@ def test_the_table_is_printed_whole(tmp_path) -> None:
         (["--data", "digits", "nade:tiny"], ("unknown preset of nade",)),
         (["--data", "wine", "made:compact"], ("presets are for images",)),
         (["--data", "digits", "nade", "--budget", "0"], ("--budget must be above 0",)),
+        (["--data", "digits", "nade", "--budget", "nan"], ("--budget must be above 0",)),
         (["--data", "digits", "nade", "--set", "hidden=3"], ("unknown training setting",)),
         (["--data", "digits", "nade", "--set", "max_minutes=3"], ("--budget",)),
         (["--data", "no-such-data", "nade"], ("no-such-data",)),

@@ -72,6 +72,20 @@ def test_sixteen_bits_of_colour_are_not_cut_off_in_silence(tmp_path):
     one_line_error(lambda: read(path, levels=256), "x.png is a 16-bit PNG", "// 256")
 
 
+def test_what_viewers_show_otherwise_than_it_lies_is_refused(tmp_path):
+    """Animations have many images, and EXIF can say that one is stored turned."""
+    frames = [Image.new("L", (3, 2), level) for level in (0, 90, 200)]
+    frames[0].save(tmp_path / "moves.png", save_all=True, append_images=frames[1:])
+    one_line_error(lambda: read(tmp_path / "moves.png", levels=256), "animated PNG of 3 frames")
+    turned = Image.Exif()
+    for orientation in (6, 1):
+        turned[0x0112] = orientation
+        frames[0].save(tmp_path / "turned.png", exif=turned)
+        if orientation == 6:
+            one_line_error(lambda: read(tmp_path / "turned.png", levels=256), "orientation 6", "exif_trans")
+    assert read(tmp_path / "turned.png", levels=256).shape == (1, 1, 2, 3)
+
+
 # ---------------------------------------------------------------- bad files among good ones
 
 
@@ -109,6 +123,30 @@ def test_nothing_is_said_where_nothing_is_bad(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(read(folder, skip_bad=True)) == 3
+
+
+def test_images_that_are_passed_over_are_told_of(tmp_path):
+    folder = write_pngs(tmp_path / "p", np.zeros((3, 2, 2)))
+    (folder / "notes.txt").touch()
+    (folder / "a.jpg").touch()
+    (folder / "b.GIF").touch()
+    save(folder / "cats" / "0.png", np.zeros((2, 2), np.uint8))
+    with pytest.warns(
+        UserWarning, match=r"2 of other formats \(.gif, .jpg\).*; those in the subfolders cats:"
+    ):
+        assert len(read(folder)) == 3
+    for k in range(3):
+        (folder / f"img{k}.png").unlink()
+    with pytest.warns(UserWarning, match=r"p: images that were passed over: 2 of other formats [^;]*$"):
+        assert len(read(folder)) == 1
+
+
+def test_a_link_to_nowhere_is_a_bad_file(tmp_path):
+    folder = write_pngs(tmp_path / "p", np.zeros((2, 2, 2)))
+    (folder / "gone.png").symlink_to(tmp_path / "nothing.png")
+    one_line_error(lambda: read(folder), "gone.png", "no such file", "--skip-bad")
+    with pytest.warns(UserWarning, match="left out 1 of 3"):
+        assert len(read(folder, skip_bad=True)) == 2
 
 
 def test_only_bad_files_are_an_error_with_skip_bad_too(tmp_path):
@@ -197,6 +235,11 @@ def test_images_and_labels_stay_together_when_they_are_split(tmp_path):
     one_line_error(lambda: from_files(tmp_path / "x.npz"), "x.npz", "shape (29,)", "expected (30,)")
     np.savez(tmp_path / "x.npz", images=images, labels=labels - 1)
     one_line_error(lambda: from_files(tmp_path / "x.npz"), "a label is -1", "0, 1, ...")
+    for odd in (0.5, np.nan, np.inf):
+        np.savez(tmp_path / "x.npz", images=images, labels=np.where(np.arange(30) == 7, odd, labels))
+        one_line_error(lambda: from_files(tmp_path / "x.npz"), f"a label is {odd};")
+    np.savez(tmp_path / "x.npz", images=images, labels=labels > 2)
+    assert set(from_files(tmp_path / "x.npz").labels["train"].tolist()) == {0, 1}
 
 
 def test_labels_beside_idx_images(tmp_path):

@@ -174,6 +174,8 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
     one_line_error(lambda: read(tmp_path / "o.npy"), "o.npy", "Python objects", "plain array")
     one_line_error(lambda: read(tmp_path / "o.npz"), "o.npz", "Python objects")
     one_line_error(lambda: read(tmp_path / "p.npy"), "p.npy is not a readable .npy file")
+    np.savez(tmp_path / "e.npz")
+    one_line_error(lambda: read(tmp_path / "e.npz"), "e.npz holds no arrays")
 
 
 def test_npz_with_several_arrays_asks_which(tmp_path: Path) -> None:
@@ -283,7 +285,9 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
     one_line_error(lambda: read(f"{tmp_path}/gone.npz:a"), "gone.npz", "no such file or folder")
     one_line_error(lambda: read("a\0b.npy"), "cannot read")
     (tmp_path / "x.jpg").write_bytes(b"\xff\xd8")
-    one_line_error(lambda: read(tmp_path / "x.jpg"), "x.jpg", "known format", ".npy", "idx")
+    one_line_error(lambda: read(tmp_path / "x.jpg"), "x.jpg", "PNG", "exif_transpose", "save('x.png')")
+    (tmp_path / "x.txt").write_text("0 1")
+    one_line_error(lambda: read(tmp_path / "x.txt"), "x.txt", "known format", ".npy", "idx")
     np.save(tmp_path / "x.npy", np.zeros((1, 1)))
     (tmp_path / "x.npy").rename(tmp_path / "x.npz")
     one_line_error(lambda: read(tmp_path / "x.npz"), "name it .npy")

@@ -138,13 +138,24 @@ def test_a_refusal_is_a_class_of_its_own(guard, mode):
     wrapped = guard.wrap(Darkness(), mode)
     logits = wrapped(images)
     assert logits.shape == (20, 3)
-    seen = images if mode == "refuse" else guard.purify(images)
-    refused = torch.from_numpy(guard.alarms(seen))
+    # Of the images as they came: what was calibrated on such says nothing of purified ones.
+    refused = torch.from_numpy(guard.alarms(images))
     assert torch.equal(logits.argmax(1) == 2, refused)
+    seen = images if mode == "refuse" else guard.purify(images)
+    assert torch.equal(logits[:, :2], Darkness()(seen.float()))
     assert bool(refused[10:].any())
     assert logits.softmax(1).isfinite().all()
     assert wrapped.refusals
     assert not guard.wrap(Darkness()).refusals
+
+
+def test_a_classifier_may_have_another_precision_and_must_fit(guard):
+    images = grey_digits().test[:3]
+    double = guard.wrap(Darkness().double())(images)
+    assert double.dtype == torch.float64
+    assert torch.allclose(double.float(), guard.wrap(Darkness())(images))
+    other = nn.Sequential(nn.Flatten(), nn.Linear(100, 10))
+    one_line_error(lambda: guard.wrap(other)(images), "Sequential cannot read images of shape (3, 1, 8, 8)")
 
 
 def test_gradients_of_a_purifying_guard_end_at_it(guard):
@@ -193,6 +204,29 @@ def test_a_guard_of_other_weights_or_damaged_is_refused(tmp_path, guard):
     assert not (tmp_path / "more" / BACKGROUND).exists()
 
 
+def test_a_description_of_other_scores_or_edited_is_refused(tmp_path, guard):
+    """As two guards saved at once leave them: each file is whole, and they do not belong together."""
+    place, other = tmp_path / "guard", tmp_path / "other"
+    guard.save(place)
+    guard.with_rule(Rule("conformal", 0.2)).save(other)
+    PixelDefend.load(other)
+    found = json.loads((place / GUARD_NAME).read_text())
+    PixelDefend.fit(trained(), grey_digits().validation, score="typicality").save(other, overwrite=True)
+    (place / ARRAYS_NAME).write_bytes((other / ARRAYS_NAME).read_bytes())
+    one_line_error(lambda: PixelDefend.load(place), ARRAYS_NAME, "does not belong", "fit the guard again")
+    guard.save(place, overwrite=True)
+    for edited in (
+        {"rule": {"name": "conformal", "value": "x"}},
+        {"rule": {"name": "bogus", "value": 1}},
+        {"least_log_prob": "abc"},
+        {"about": "abc"},
+        {"reference": "bogus"},
+        {"score": {"name": "typicality", "settings": {}}},
+    ):
+        (place / GUARD_NAME).write_text(json.dumps({**found, **edited}))
+        one_line_error(lambda: PixelDefend.load(place), GUARD_NAME)
+
+
 def test_a_density_of_another_data_set_is_warned_of(tmp_path):
     clean = grey_digits()
     model = cr.models.GatedPixelCNN(
@@ -227,6 +261,8 @@ def test_mistakes_are_one_line():
     one_line_error(lambda: PixelDefend.fit("no/such/run", clean), "no/such/run")
     guard = PixelDefend.fit(model, clean)
     one_line_error(lambda: guard.check(clean.float() / 16), "scaled 0-1")
+    one_line_error(lambda: guard.check(clean.float() * torch.nan), "NaN")
+    one_line_error(lambda: guard.check(clean[:0]), "at least one")
     one_line_error(lambda: guard.wrap(lambda x: x), "torch.nn.Module")
     one_line_error(lambda: guard.wrap(Darkness(), "reject"), "refuse")
     other = cr.models.GatedPixelCNN(

@@ -103,6 +103,23 @@ def test_rows_of_a_state_go_on_like_the_whole() -> None:
         torch.testing.assert_close(found, params[:, position].detach(), rtol=1e-10, atol=1e-10)
 
 
+def test_memory_grows_with_the_height_as_no_other_cache_does() -> None:
+    def kept(height, **settings):
+        model = small((1, height, 4), **settings)
+        state, value = model.init_state(2), None
+        for _ in range(model.num_variables):
+            _, state = model.step(state, value)
+            value = torch.zeros(2)
+        return state.num_bytes
+
+    assert kept(16, attention_every=0) == kept(4, attention_every=0)
+    of_a_pixel = 2 * 2 * 3 * 4 * 2  # in two blocks: key and value of a head of 3, float32, two images
+    for height in (4, 16, 48):
+        of_attention = kept(height) - kept(height, attention_every=0)
+        assert 4 * height * of_a_pixel < of_attention
+    assert kept(4) < kept(48)
+
+
 def test_another_size_is_attended_over_too() -> None:
     model = small()
     canvas = model.with_size((1, 5, 6)).double()

@@ -386,14 +386,18 @@ def test_a_sample_needs_no_pass(model_class, monkeypatch):
 
 
 @BOTH
-def test_memory_grows_with_the_width_and_not_with_the_height(model_class):
-    def kept(shape):
-        model = small(model_class, shape)
+def test_memory_grows_with_width_and_depth_and_not_with_the_height(model_class):
+    def kept(shape, depth=2):
+        model = small(
+            model_class, shape, **{"num_blocks" if model_class is PixelCNN else "num_layers": depth}
+        )
         _, state = params_by_steps(model, torch.zeros(2, *shape))
         return state.num_bytes
 
     assert kept((1, 12, 8)) == kept((1, 4, 8))
     assert 1.7 * kept((1, 4, 8)) < kept((1, 4, 16)) < 2 * kept((1, 4, 8))
+    of_a_layer = kept((1, 2, 8), depth=3) - kept((1, 2, 8), depth=2)
+    assert kept((1, 2, 8), depth=6) == kept((1, 2, 8), depth=2) + 4 * of_a_layer
 
 
 # ------------------------------------------------------------------------------ training

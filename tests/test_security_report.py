@@ -13,6 +13,7 @@ from browser_helpers import BROWSER, look
 from cli_helpers import call, refused, succeed
 from security_helpers import grey_digits, trained
 from test_report_page import check_page
+from torch import nn
 from victim_helpers import victim
 
 import chainrule as cr
@@ -22,7 +23,7 @@ from chainrule.errors import ChainruleError
 from chainrule.report.defences import roc_band, roc_curve, save_densities
 from chainrule.reporting import security_page
 from chainrule.reporting.security import what_it_does_not_withstand
-from chainrule.security import PixelDefend, attack, measure_defence
+from chainrule.security import PixelDefend, Victim, attack, measure_defence
 
 QUICK = {"joint_steps": 4, "bpda_steps": 3, "adaptive_images": 8}
 
@@ -160,6 +161,31 @@ def test_words_follow_the_figures(found):
     words = dict(what_it_does_not_withstand(without))
     assert "Attacks that move little" not in words
     assert "cannot even undo" in words["What was not tried"]
+    knows = "An attacker who knows the density"
+    assert "another score" not in words[knows]
+    ratio = dataclasses.replace(found, score="likelihood-ratio")
+    assert (
+        "another score, likelihood-ratio, at which no attack"
+        in dict(what_it_does_not_withstand(ratio))[knows]
+    )
+
+
+def test_what_cannot_be_measured_is_said_before_any_attack(guard):
+    images, labels = grey_digits().test[:6], grey_digits().labels["test"][:6]
+    blind = Victim.wrap(lambda x: victim()(x).detach(), (1, 8, 8), 10)
+    seen = []
+
+    def refuse(model, shown, *words):
+        with pytest.raises(ChainruleError) as caught:
+            measure_defence(guard, model, shown, labels, attacks=["rand"], on_stage=lambda *s: seen.append(s))
+        assert all(word in str(caught.value) for word in words), caught.value
+        assert not seen
+
+    refuse(blind, images, "no gradients")
+    refuse(
+        nn.Sequential(nn.Flatten(), nn.Linear(100, 10)), images, "cannot read images of shape (1, 1, 8, 8)"
+    )
+    refuse(victim(), images[:0], "at least one")
 
 
 # ---------------------------------------------------------------- the command
@@ -207,6 +233,50 @@ def test_the_command_writes_a_page_and_says_the_numbers(home):
     assert said["attacks"][1]["accuracy"]["value"] < said["clean"]["accuracy"]["value"]
     assert not (home / "density" / "guard.json").exists()
     refused(call("report", home / "density", *options, "--out", out, "-q"), "already exists")
+
+
+OWN = """
+import torch
+from chainrule.contrasts import load_classifier
+from chainrule.security import Victim
+
+def make():
+    trained = load_classifier({run!r}).requires_grad_(True)
+    return Victim.wrap(lambda x: trained(x * 16), (1, 8, 8), 10, scale=16)
+
+wide = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(100, 10))
+seven = 7
+
+def broken():
+    raise OSError("no weights" + chr(10) + "here")
+"""
+
+
+def test_a_classifier_of_ones_own_is_attacked_guarded_and_reported(home):
+    (home / "own.py").write_text(OWN.format(run=str(home / "victim")))
+    own, data, out = f"{home / 'own.py'}:make", home / "digits.npz", home / "own.npz"
+    common = ("--data", data, "--attack", "bim", "--eps", 2, "--limit", 30, "--json", "-q")
+    ours = succeed("attack", home / "victim", *common).json
+    found = succeed("attack", own, *common, "--levels", 17, "--out", out).json
+    assert (found["accuracy"], found["largest"]) == (ours["accuracy"], ours["largest"])
+    purified = ("--eps", 2, "--out", home / "own-purified.npz", "--victim", own, "-q", "--json")
+    read = succeed("purify", home / "density", out, *purified).json["classification"]
+    assert read["accuracy_before"] == found["accuracy"]
+    page = home / "own.html"
+    options = ("--attack", "rand", "--limit", 8, "--adaptive-images", 2, "--out", page, "--json", "-q")
+    said = succeed("report", home / "density", "--victim", own, "--data", data, "--eps", 2, *options).json
+    assert said["victim"] == own
+    assert "own.py:make on digits" in page.read_text(encoding="utf-8")
+    refused(call("attack", own), "--data is missing")
+    refused(call("attack", home / "own.py"), "own.py:make")
+    refused(call("attack", home / "own.py:nothing", *common), "has no 'nothing'")
+    refused(call("attack", home / "none.py:make", *common), "does not exist")
+    refused(call("attack", home / "own.py:seven", *common), "torch.nn.Module")
+    refused(
+        call("attack", home / "own.py:broken", *common), "broken() could not be run (OSError: no weights)"
+    )
+    refused(call("attack", home / "own.py:wide", *common), "cannot read images")
+    refused(call("attack", home / "victim", *common, "--levels", 17), "knows its own (17)")
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs a browser: apt-get install chromium")

@@ -13,6 +13,7 @@ from chainrule.conditionals import Mixed
 from chainrule.errors import ChainruleError
 from chainrule.models import RNN, Transformer
 from chainrule.series import (
+    DEFAULT_STEPS,
     SeriesModel,
     TimeAxis,
     central_interval,
@@ -27,6 +28,7 @@ from chainrule.series import (
 )
 from chainrule.series import forecasting as forecasting_module
 from chainrule.testing import check_model
+from chainrule.training import Run
 
 
 def frame_of(rows: int = 120, seed: int = 0) -> pd.DataFrame:
@@ -149,8 +151,69 @@ def test_the_step_is_found_and_goes_on(times, kind, described):
 
 def test_forecast_times_of_months_are_months():
     column = pd.Series(pd.date_range("2024-01-31", periods=4, freq="ME"), name="when")
-    following = TimeAxis.learn(column).times(column, np.arange(4, 7))
+    axis = TimeAxis.learn(column)
+    following = axis.times(column, np.arange(4, 7))
     assert [str(day.date()) for day in following] == ["2024-05-31", "2024-06-30", "2024-07-31"]
+    # From one end of a month on, too; but a 28th that is one once a year stays a 28th.
+    leap = pd.Series([pd.Timestamp("2024-02-29")], name="when")
+    assert [str(day.date()) for day in axis.times(leap, np.arange(1, 3))] == ["2024-03-31", "2024-04-30"]
+    every = pd.Series([pd.Timestamp(2023, month, 28) for month in range(2, 9)], name="when")
+    assert [str(d.date()) for d in TimeAxis.learn(every).times(every, np.arange(7, 9))] == [
+        "2023-09-28",
+        "2023-10-28",
+    ]
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_days_with_a_zone_stay_days_when_clocks_change(as_text):
+    days = pd.Series(pd.date_range("2024-03-29", periods=5, tz="Europe/Berlin"), name="when")
+    column = days.map(lambda day: day.isoformat()) if as_text else days  # offsets +01:00, then +02:00
+    axis = TimeAxis.learn(column)
+    assert axis.described == "1 days"
+    assert axis.steps_of(column, 5).tolist() == [0, 1, 2, 3, 4]
+    assert str(axis.times(column, np.array([5]))[0]) == "2024-04-03 00:00:00"
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_hours_with_a_zone_are_those_of_utc_when_clocks_change(as_text):
+    hours = pd.Series(pd.date_range("2024-10-26 22:00", periods=9, freq="h", tz="Europe/Berlin"), name="when")
+    column = hours.map(lambda hour: hour.isoformat()) if as_text else hours
+    axis = TimeAxis.learn(column)
+    assert axis.described == "01:00:00"
+    assert axis.steps_of(column, 9).tolist() == list(range(9))
+    assert str(axis.times(column, np.array([9]))[0]) == "2024-10-27 05:00:00"
+    # What clocks show there without their offset is there twice.
+    with pytest.raises(ChainruleError, match="twice"):
+        TimeAxis.learn(hours.dt.tz_localize(None))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "described", "following"),
+    [
+        ([20240130, 20240131, 20240201], "1 days", "2024-02-02"),
+        ([202311, 202312, 202401], "1 months", "2024-02-01"),
+    ],
+)
+def test_whole_numbers_that_are_dates_are_dates(numbers, described, following):
+    column = pd.Series(numbers, name="when")
+    axis = TimeAxis.learn(column)
+    assert axis.described == described
+    assert axis.steps_of(column, 3).tolist() == [0, 1, 2]
+    assert str(axis.times(column, np.array([3]))[0].date()) == following
+    counter = pd.Series([20240130, 20240132, 20240134], name="when")  # a day of that name there is not
+    assert TimeAxis.learn(counter).kind == "number"
+
+
+def test_iso_times_with_and_without_fractions_are_times():
+    column = pd.Series(["2024-01-01T00:00:00", "2024-01-01T00:00:00.500", "2024-01-01T00:00:01"], name="when")
+    assert TimeAxis.learn(column).step == 0.5
+
+
+def test_a_weekend_among_working_days_is_refused():
+    axis = TimeAxis.learn(pd.Series(pd.date_range("2024-01-01", periods=15, freq="B"), name="when"))
+    weekend = pd.Series(pd.date_range("2024-01-06", periods=3), name="when")
+    with pytest.raises(ChainruleError, match=r"row 0.*a Saturday"):
+        axis.steps_of(weekend, 3)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +275,10 @@ def test_without_a_time_column_every_row_is_a_step():
         (lambda f: f[["when"]], ["no column to model"]),
         (lambda f: f.rename(columns={"when": "t"}), ["no time column 'when'", "t, wave, walk"]),
         (lambda f: f.assign(wave=f["wave"] * 1e150), ["'wave'", "too large"]),
+        (lambda f: f.assign(wave=f["wave"] * 1e300), ["'wave'", "too large"]),
+        (lambda f: f.assign(wave=f["wave"] * 1e-300), ["'wave'", "too close to tell apart"]),
+        (lambda f: f.set_axis(["when", "wave", "wave"], axis=1), ["two columns named 'wave'"]),
+        (lambda f: f.to_numpy(), ["DataFrame", "ndarray"]),
     ],
 )
 def test_columns_that_cannot_be_modelled_are_refused(change, words):
@@ -606,6 +673,10 @@ def test_the_test_part_never_changes_the_model(tmp_path):
         ({"model": "made"}, "unknown model of series 'made'"),
         ({"model_settings": {"hiden": 3}}, "unknown setting of rnn 'hiden'; did you mean 'hidden'"),
         ({"numeric": "bernoulli"}, "numeric=bernoulli"),
+        ({"numeric": 3}, "numeric=3"),
+        ({"difference": "yes"}, "difference='yes'"),
+        ({"missing": 2}, "missing=2"),
+        ({"columns": ["wave", "wave"]}, "'wave' is no column to model, or twice"),
         ({"length": 90}, "length=90: the training part has only .. steps"),
         ({"columns": ["wind"]}, "'wind' is no column"),
         ({"time": "at"}, "no time column 'at'"),
@@ -626,6 +697,38 @@ def test_settings_that_cannot_be_are_refused_before_training(options, words, tmp
 def test_a_series_too_short_to_split_is_refused(tmp_path):
     with pytest.raises(ChainruleError, match="a series of 12 steps is too short"):
         fit_series(frame_of(12), tmp_path / "run", time="when", progress=False)
+    with pytest.raises(ChainruleError, match=r"a series of 1 step is too short.* at least 20"):
+        fit_series(frame_of(1), tmp_path / "run", time="when", progress=False)
+
+
+def test_columns_with_the_names_of_results_keep_apart():
+    frame = frame_of(30).rename(columns={"when": "score", "walk": "path"})
+    schema, _ = learn_schema(frame, "score")
+    torch.manual_seed(0)
+    network = RNN((8, 2), hidden=3, layers=1, conditional="student_t", period=2)
+    model = SeriesModel(schema, network.double())
+    scores = model.anomaly_scores(frame)
+    assert list(scores.columns) == ["score (time)", "score", "score_wave", "score_path"]
+    assert list(scores["score (time)"]) == list(frame["score"])
+    futures = model.forecast(frame, 2, num_paths=3, seed=0).paths_frame()
+    assert futures["path"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert list(futures.columns) == ["path", "score (time)", "wave", "path_"]
+
+
+def test_columns_without_a_text_for_a_name(tmp_path):
+    frame = frame_of(40).set_axis([0, 1, 2], axis=1)
+    model = fit_series(
+        frame, tmp_path / "run", time="0", steps=1, model_settings={"hidden": 2}, progress=False
+    )
+    assert model.schema.names == ("1", "2")
+    assert len(model.forecast(frame, 2, num_paths=2, seed=0).times) == 2
+
+
+def test_without_a_number_of_steps_training_ends_when_validation_has_risen_for_long(tmp_path):
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=60)})  # nothing but noise to learn
+    settings = {"time": None, "model_settings": {"hidden": 32}, "progress": False, "learning_rate": 0.02}
+    fit_series(frame, tmp_path / "run", **settings)
+    assert Run(tmp_path / "run").metrics()[-1]["step"] < DEFAULT_STEPS / 2
 
 
 def test_damaged_and_foreign_folders_are_refused(tmp_path):

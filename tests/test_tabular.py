@@ -605,7 +605,12 @@ def test_fitting_is_reproducible_and_leaves_global_random_state_alone(frame):
 
 @pytest.mark.parametrize("name", TABLE_MODELS)
 def test_every_model_of_tables(name, frame):
-    small = {"made": {"hidden": (8,)}, "deep-nade": {"hidden": (8,)}, "nade": {"hidden": 8}}.get(name)
+    small = {
+        "made": {"hidden": (8,)},
+        "deep-nade": {"hidden": (8,)},
+        "nade": {"hidden": 8},
+        "transformer": {"width": 8, "num_layers": 1, "num_heads": 2},
+    }.get(name)
     model = fitted(frame.head(60), model=name, model_settings=small, steps=5, marginals=False)
     assert np.isfinite(model.log_prob(frame)).all()
     assert np.abs(model.log_prob_per_column(frame).sum(1) - model.log_prob(frame)).max() < 1e-9

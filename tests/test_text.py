@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from data_helpers import one_line_error
 from hypothesis import given
 from hypothesis import strategies as st
 from text_helpers import TEXT, abc_model, transformer
@@ -26,6 +27,7 @@ from chainrule.text import (
     iter_text,
     learn_tokenizer,
     tokenizer_from_spec,
+    window_length,
 )
 from chainrule.text.decoding import Decoder
 from chainrule.text.generating import Reader
@@ -101,12 +103,58 @@ def test_pieces_join_to_the_file(tmp_path) -> None:
         (b"abc\xffdef", "not UTF-8: byte 0xff at offset 3"),
         (b"a" * (1 << 20) + b"\xc3(", "at offset 1,048,576"),
         ("text".encode("utf-16"), "is UTF-16"),
+        ("text".encode("utf-32"), "is UTF-32"),
+        ("text".encode("utf-16-le"), "zeros among its bytes, so it is UTF-16"),
     ],
 )
 def test_a_file_that_is_no_text(tmp_path, content, words) -> None:
     (tmp_path / "t.txt").write_bytes(content)
     with pytest.raises(ChainruleError, match=words):
         list(iter_text(tmp_path / "t.txt"))
+
+
+def test_a_damaged_archive_is_one_line(tmp_path) -> None:
+    content = bytearray(
+        gzip.compress(np.random.default_rng(0).integers(97, 123, 5000).astype("u1").tobytes())
+    )
+    content[1000:1020] = bytes(20)
+    (tmp_path / "t.txt.gz").write_bytes(content)
+    one_line_error(lambda: list(iter_text(tmp_path / "t.txt.gz")), "t.txt.gz could not be read")
+
+
+def test_a_zero_here_and_there_is_text(tmp_path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"one\0two\0three\0")
+    assert "".join(iter_text(tmp_path / "t.txt")) == "one\0two\0three\0"
+
+
+@pytest.mark.parametrize("kind", ["byte", "bpe:260"])
+def test_half_a_character_is_one_line(kind) -> None:
+    tokenizer = learn_tokenizer(kind, ["some text"])
+    one_line_error(lambda: tokenizer.encode("a\ud800b"), r"'\ud800' at character 1")
+
+
+def test_what_is_no_source_of_a_text(tmp_path) -> None:
+    file = tmp_path / "t.txt"
+    file.write_text("a text of one line", encoding="utf-8")
+    (tmp_path / "mark.txt").write_bytes(b"\xef\xbb\xbf")
+    one_line_error(lambda: corpus_of(7), "path", "7")
+    one_line_error(lambda: corpus_of("the text\nitself\n"), "not the text itself")
+    one_line_error(lambda: corpus_of(tmp_path / "mark.txt"), "is empty but for")
+    one_line_error(lambda: corpus_of({"training": file}), "'training'", "did you mean 'train'")
+    one_line_error(lambda: corpus_of({"test": file}), "no file to train on")
+    one_line_error(lambda: window_length(corpus_of({"train": file, "test": file})), "short")
+    file.write_text(TEXT, encoding="utf-8")
+    one_line_error(lambda: window_length(corpus_of({"train": file})), 'name one with "validation"')
+    one_line_error(lambda: corpus_of(file, 5), "tokenizer=5")
+    one_line_error(lambda: corpus_of(file, lines="yes"), "lines='yes'")
+    one_line_error(lambda: corpus_of(file, splits=(0.9, 0.5)), "splits=(0.9, 0.5)")
+
+
+def test_what_is_no_text_is_one_line() -> None:
+    model = abc_model()
+    one_line_error(lambda: model.score(b"abc"), "must be a str, not bytes")
+    one_line_error(lambda: model.generate(None, 2), "the prompt must be a str")
+    one_line_error(lambda: model.generate("a", 2, stop=[3]), "a stop string must be a str")
 
 
 def test_bytes_that_are_no_text_can_be_modelled(tmp_path) -> None:

@@ -214,6 +214,7 @@ def test_one_example_as_json_and_by_its_number():
 def test_an_unknown_example_is_refused_with_the_nearest_ones():
     refused(call("examples", "6.6-fvsbn-likelihod"), "did you mean", "6.6-fvsbn-likelihood")
     refused(call("examples", "9.1x"), "did you mean", "9.1")
+    refused(call("examples", "weather"), "part of the names of these", "2.4-weather-bayes-net-tables")
     with pytest.raises(ChainruleError, match="chainrule examples"):
         find_example("")
 

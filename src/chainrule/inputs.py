@@ -48,8 +48,12 @@ def checked_event_shape(event_shape: object) -> tuple[int, ...]:
         shape = tuple(whole_number("event_shape", size, minimum=1) for size in sizes)
     except ChainruleError:
         raise ChainruleError(f"{expected}, not {reprlib.repr(sizes)}.") from None
-    if not shape or math.prod(shape) > LARGEST_SIZE:
+    if not shape:
         raise ChainruleError(f"{expected}, not {reprlib.repr(sizes)}.")
+    if math.prod(shape) > LARGEST_SIZE:
+        raise ChainruleError(
+            f"event_shape {reprlib.repr(sizes)} has {math.prod(shape):,} variables; at most {LARGEST_SIZE:,}."
+        )
     return shape
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from itertools import count
+from pathlib import Path
 
 from chainrule.advising.situation import Situation
 
@@ -30,7 +32,7 @@ _WITH_SMALL_PRESET = ("pixelcnn", "gated-pixelcnn", "pixelcnn-pp", "row-lstm", "
 def command_of(model: str, situation: Situation) -> str:
     """The line to type for training `model`."""
     source = shlex.quote(situation.source or EXAMPLE_DATA[situation.kind])
-    out = f"--out runs/{model}"
+    out = f"--out {_free_run(model)}"
     if situation.kind == "table" and situation.wants("anomalies"):
         chosen = [*_settings(model, situation), *_level(situation)]
         return " ".join(["chainrule detect fit", source, f"--model {model}", *chosen, out])
@@ -39,7 +41,7 @@ def command_of(model: str, situation: Situation) -> str:
 
 def next_command_of(model: str, situation: Situation) -> str:
     """What to do with the run, given what matters."""
-    run, source = f"runs/{model}", shlex.quote(situation.source or EXAMPLE_DATA[situation.kind])
+    run, source = _free_run(model), shlex.quote(situation.source or EXAMPLE_DATA[situation.kind])
     if situation.kind == "series":
         return f"chainrule forecast {run} {source} --steps 24 --out forecast.csv"
     if situation.kind == "table":
@@ -50,6 +52,12 @@ def next_command_of(model: str, situation: Situation) -> str:
     if situation.kind == "image" and situation.wants("filling"):
         return f"chainrule fill {run} {source} --mask lower-half --limit 8 --out filled.png"
     return f"chainrule report {run}"
+
+
+def _free_run(model: str) -> str:
+    """Where the run will lie: a folder that is not there yet, or the command would be refused."""
+    names = (f"runs/{model}" if number == 1 else f"runs/{model}-{number}" for number in count(1))
+    return next(name for name in names if not Path(name).exists())
 
 
 def _level(situation: Situation) -> list[str]:

@@ -54,8 +54,16 @@ def look_at(source: str, *, kind: str | None = None) -> Look:
     - `kind`: what the person says it is, where a look could tell it for something else (a table with a column
       of dates for a series).
 
-    Raises `ChainruleError` for what is not there or cannot be read.
+    Raises `ChainruleError` for what is not there, cannot be read, or is no data of that kind.
     """
+    look = _look_at(source, kind)
+    # An image may be taken as a row of levels; nothing else is two things at once.
+    if kind not in (None, look.kind) and (look.kind, kind) != ("image", "vector"):
+        raise ChainruleError(f"{source} is not of kind {kind}, but {look.found}; leave the kind out.")
+    return look
+
+
+def _look_at(source: str, kind: str | None) -> Look:
     if source in CATALOGUE:
         return _of_entry(CATALOGUE[source])
     path = Path(source)
@@ -66,7 +74,7 @@ def look_at(source: str, *, kind: str | None = None) -> Look:
     name = source.lower()
     if name.endswith(_SOUNDS) or (path.is_dir() and any(path.rglob("*.[wW][aA][vV]"))):
         return _of_sound(path)
-    if kind == "text":
+    if kind == "text" and path.is_file():
         return _of_text(path)
     if name.endswith(".npz") and "X" in npz_members(path):
         values = npz_members(path)["X"].values

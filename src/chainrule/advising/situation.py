@@ -58,7 +58,7 @@ class Situation:
     - `holes`: whether values are missing; `time`: the column of times of a series.
     - `source`: the data's name or file, for the command.
 
-    Raises `ChainruleError` for names that there are not and numbers below 1.
+    Raises `ChainruleError` for names that there are not, numbers below 1, and fewer than 2 levels.
     """
 
     kind: str
@@ -80,10 +80,10 @@ class Situation:
                 raise unknown_name("priority", name, PRIORITIES)
         if self.compute not in COMPUTE:
             raise unknown_name("compute", self.compute, COMPUTE)
-        for name in ("rows", "length", "levels"):
+        for name, least in (("rows", 1), ("length", 1), ("levels", 2)):
             value = getattr(self, name)
             if value is not None:
-                whole_number(name, value, minimum=1)
+                whole_number(name, value, minimum=least)
 
     def wants(self, *priorities: str) -> bool:
         """Whether one of these matters."""

@@ -87,6 +87,11 @@ def collection_of(
         for split, first, last in zip(SPLITS, edges, edges[1:], strict=False)
         if last > first
     }
+    if len(parts) < len(SPLITS):
+        raise ChainruleError(
+            f"{path} has {len(recording.samples)} samples at {rate:,} Hz, too few to be cut into "
+            "training, validation and test; give a longer recording, or a folder of several."
+        )
     return AudioCollection(path.name, rate, parts, (), True, _remarks([recording]))
 
 

@@ -14,11 +14,13 @@ from chainrule.audio.codes import SampleCode, code_named
 from chainrule.audio.collection import AudioCollection, collection_of
 from chainrule.audio.model import AUDIO_NAME, AudioModel
 from chainrule.audio.windows import windows
+from chainrule.data import CATALOGUE, AudioEntry
 from chainrule.errors import ChainruleError, unknown_name
 from chainrule.models import RNN, WaveNet
 from chainrule.models.sequence import SequenceModel
 from chainrule.saving import write_json
 from chainrule.training import fit
+from chainrule.training.notes import path_of, plan_note
 from chainrule.training.run import check_place
 
 __all__ = ["AUDIO_MODELS", "DEFAULT_LENGTH", "DEFAULT_RATE", "audio_network", "fit_audio"]
@@ -46,7 +48,7 @@ def fit_audio(
     model: str = "wavenet",
     rate: int = DEFAULT_RATE,
     code: str = "mu-law",
-    length: int = DEFAULT_LENGTH,
+    length: int | None = None,
     ends: bool | None = None,
     condition_on_labels: bool = False,
     model_settings: Mapping[str, Any] | None = None,
@@ -63,16 +65,21 @@ def fit_audio(
     - `source`, `rate`: as in `collection_of`; `out`: the run folder (`AudioModel.load` reads it).
     - `model`: one of `AUDIO_MODELS`; `model_settings`: its constructor's settings.
     - `code`: `"mu-law"`, 256 categories, or `"pcm16"`, a mixture of logistics over 65,536 values.
-    - `length`: samples in a row to train on (`windows` says how recordings become rows).
+    - `length`: samples in a row to train on (`windows` says how recordings become rows); None: 2,048, and
+      fewer where no recording is as long and none can be filled up.
     - `ends`: whether the model also says where a recording ends; None: where recordings are whole (several of
       them) and the code has room for an end.
     - `condition_on_labels`: model p(sound given its class).
     - `on_remark`: is told, a line each, what was done to the recordings.
     - `training`: fields of `TrainingSettings`; the others as in `fit`.
 
+    The run notes the path, so that `chainrule evaluate` and `train --resume` find the recordings again.
+
     Raises `ChainruleError` for recordings or settings that cannot be used, and what `fit` raises.
     """
-    folder, length = some_path("out", out), whole_number("length", length, minimum=2)
+    folder = some_path("out", out)
+    if length is not None:
+        whole_number("length", length, minimum=2)
     coded = code_named(code)
     check_place(folder, resume=resume, overwrite=overwrite)
     collection = collection_of(source, rate)
@@ -80,8 +87,19 @@ def fit_audio(
         raise ChainruleError(
             f"{collection.name} has no classes to condition on; put the recordings into a subfolder for each."
         )
+    noted = plan_note(
+        "audio",
+        {"data": _spec_of(source)},
+        model=model,
+        condition_on_labels=condition_on_labels,
+        options={"rate": rate, "code": code, "length": length, "ends": ends},
+        settings=dict(model_settings or {}),
+        training={"seed": seed, **training},
+    )
     if ends is None:
         ends = coded.can_end and not collection.is_single
+    if length is None:
+        length = DEFAULT_LENGTH if ends else _longest(collection)
     classes = collection.label_names if condition_on_labels else ()
     network = audio_network(
         model, coded, length, model_settings, seed=seed, with_end=ends, context_size=len(classes)
@@ -106,12 +124,23 @@ def fit_audio(
         overwrite=overwrite,
         resume=resume,
         progress=progress,
-        notes={**(notes or {}), "recordings": remarks},
+        notes={**noted, **(notes or {}), "recordings": remarks},
         on_begin=lay_beside,
         seed=seed,
         **settings,
     )
     return fitted
+
+
+def _longest(collection: AudioCollection) -> int:
+    """The most samples in a row, up to the usual ones, that there is one of to train and one to select on."""
+    parts = (collection.part(name).recordings for name in ("train", "validation"))
+    return max(2, min(DEFAULT_LENGTH, *(max(len(r.samples) for r in part) for part in parts)))
+
+
+def _spec_of(source: str | Path | AudioCollection) -> str | None:
+    """What the command line calls the recordings: a path, or a name of the catalogue; None for others."""
+    return str(source) if isinstance(CATALOGUE.get(str(source)), AudioEntry) else path_of(source)
 
 
 def audio_network(

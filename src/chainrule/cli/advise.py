@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from chainrule.advising import Advice, Look, Situation
 
 __all__ = ["register"]
+
+_T = TypeVar("_T")
 
 
 def register(app: typer.Typer) -> None:
@@ -114,38 +118,62 @@ def _told(
     compute: str,
 ) -> tuple[Situation, Look | None]:
     """From options, and a look at the data; what was said counts for more than what was seen."""
-    from chainrule.advising import KINDS, Situation, look_at
-    from chainrule.cli.example_files import saying_warnings
+    from chainrule.advising import KINDS, Situation
 
     if kind is not None and kind not in KINDS:
         raise unknown_name("kind of data", kind, KINDS)
     said = {"kind": kind, "rows": rows, "length": length, "levels": levels}
     said = {name: value for name, value in said.items() if value is not None}
-    look = None
-    if data is not None:
-        with saying_warnings():
-            look = look_at(data, kind=kind)
+    look = None if data is None else _looked(data, kind)
     seen = look.settings() if look else {}
     return Situation(**{**seen, **said}, priorities=priorities, compute=compute, source=data), look
 
 
+def _looked(data: str, kind: str | None) -> Look:
+    from chainrule.advising import look_at
+    from chainrule.cli.example_files import saying_warnings
+
+    with saying_warnings():
+        return look_at(data, kind=kind)
+
+
 def _asked() -> tuple[Situation, Look | None]:
     """From questions, one after another; an empty answer is "I do not know" or "nothing special"."""
-    from chainrule.advising import COMPUTE, KINDS, PRIORITIES
+    from chainrule.advising import COMPUTE, KINDS, PRIORITIES, Situation
 
     show("Your data: a file, a folder or a data set's name; or nothing, to describe it.")
-    data = _answer("data") or None
-    kind, rows, length = None, None, None
-    if data is None:
+    data, look = _until_right(_data)
+    seen: dict[str, Any] = {}
+    if look is not None:
+        seen = look.settings()
+    else:
         _list("What kind of data?", KINDS)
-        kind = _one_of("kind", KINDS, next(iter(KINDS)))
-        rows = _number("examples to learn from (of text, characters)")
-        length = _number("variables of an example (of text, tokens of context that matter)")
+        seen["kind"] = _until_right(lambda: _one_of("kind", KINDS, next(iter(KINDS))))
+        seen["rows"] = _until_right(lambda: _number("examples to learn from (of text, characters)"))
+        seen["length"] = _until_right(
+            lambda: _number("variables of an example (of text, tokens of context that matter)")
+        )
     _list("What matters? Several with commas between, or nothing.", PRIORITIES)
-    wanted = [part.strip() for part in _answer("priorities").split(",") if part.strip()]
+    wanted = _until_right(lambda: _several("priority", PRIORITIES))
     _list("What is there to compute with?", COMPUTE)
-    compute = _one_of("compute", COMPUTE, "laptop")
-    return _told(data, kind, rows, length, None, tuple(wanted), compute)
+    compute = _until_right(lambda: _one_of("compute", COMPUTE, "laptop"))
+    return Situation(**seen, priorities=wanted, compute=compute, source=data), look
+
+
+def _until_right(ask: Callable[[], _T]) -> _T:
+    """Ask again after a mistake, where somebody sits there to answer."""
+    while True:
+        try:
+            return ask()
+        except ChainruleError as error:
+            if not sys.stdin.isatty():
+                raise
+            show(f"{error}\n")
+
+
+def _data() -> tuple[str | None, Look | None]:
+    data = _answer("data") or None
+    return data, None if data is None else _looked(data, None)
 
 
 def _list(question: str, choices: Any) -> None:
@@ -162,6 +190,14 @@ def _one_of(question: str, choices: Any, default: str) -> str:
     if answer not in choices:
         raise unknown_name(question, answer, choices)
     return answer
+
+
+def _several(question: str, choices: Any) -> tuple[str, ...]:
+    wanted = tuple(part.strip() for part in _answer("priorities").split(",") if part.strip())
+    for name in wanted:
+        if name not in choices:
+            raise unknown_name(question, name, choices)
+    return wanted
 
 
 def _number(question: str) -> int | None:
@@ -185,6 +221,8 @@ def _show(situation: Situation, look: Look | None, advice: Advice) -> None:
     for instead, reason, wrong in advice.alternatives:
         if wrong:
             show(f"The wrong tool: {reason}.\n  Look at: {instead}.\n")
+    if advice.wrong_tool:
+        show("For a p(x) all the same:\n")
     for rank, choice in enumerate(advice.choices, start=1):
         show(f"{rank}. {choice.model}")
         for reason in choice.reasons:

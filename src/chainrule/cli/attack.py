@@ -11,7 +11,7 @@ import typer
 from chainrule.cli.names import ATTACK_NAMES, SPLITS, complete_dataset
 from chainrule.cli.options import AsJson, Overwrite, Quiet, add_command
 from chainrule.cli.output import print_facts, print_json, say, show
-from chainrule.cli.victims import VictimRun, label_names_of, open_victim
+from chainrule.cli.victims import OpenedVictim, VictimRun, open_victim
 from chainrule.errors import ChainruleError, unknown_name
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
         "chainrule attack runs/victim --attack pgd --target 3 --norm l2 --eps 400 --limit 100 --json",
         "chainrule attack runs/victim --attack fgsm --transfer runs/other --limit 500",
         "chainrule attack runs/victim --attack joint --density runs/pixels --eps 8 --limit 64",
+        "chainrule attack classifier.py:make --data mnist --attack cw --eps 25 --limit 100",
     )
 
 
@@ -42,7 +43,8 @@ def attack(
         str,
         typer.Argument(
             metavar="VICTIM",
-            help="The run of a classifier, as `chainrule train cnn --data mnist --out RUN` makes.",
+            help="The run of a classifier, as `chainrule train cnn --data mnist --out RUN` makes; or "
+            "FILE.py:NAME, your own torch.nn.Module or what returns it. Such a file is run.",
             show_default=False,
         ),
     ],
@@ -116,6 +118,15 @@ def attack(
             show_default=False,
         ),
     ] = None,
+    levels: Annotated[
+        int | None,
+        typer.Option(
+            "--levels",
+            metavar="K",
+            help="Of your own classifier: --data, a file, holds values 0..K-1; 256 if not said.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of noise and random starts.")] = 0,
     out: Annotated[
         Path | None,
@@ -138,14 +149,16 @@ def attack(
     """
     _check(name, limit, out, density, overwrite)
     opened = open_victim(victim)
-    dataset, images, labels, _ = opened.labelled(data, split, limit)
+    if levels is not None and isinstance(opened, VictimRun):
+        raise ChainruleError(f"--levels: {victim} knows its own ({opened.model.levels}); leave it out.")
+    dataset, images, labels, _ = opened.labelled(data, split, limit, levels=levels)
     spec = dataset.name
     model = None if density is None else _density(density)
     others = {run: open_victim(run) for run in transfer or ()}
     if not quiet:
         say(f"attacking {len(images):,} images of {spec} with {name}")
     targets = None if target is None else labels.new_full((len(images),), target)
-    attacked = _attacked(opened, model, name, images, labels, targets, eps, norm, steps, seed)
+    attacked = _attacked(opened, model, name, images, labels, targets, eps, norm, steps, seed, dataset.levels)
     content, before, after = _measured(opened, images, attacked, labels, targets)
     content = {"victim": victim, "data": spec, "split": split, "attack": name, "norm": norm, **content}
     content["transfer"] = [_seen_by(run, other, images, attacked, labels) for run, other in others.items()]
@@ -154,7 +167,7 @@ def attack(
     )
     content["out"] = None if out is None else str(out)
     if out is not None:
-        _write(out, attacked, images, labels, before, after, label_names_of(opened))
+        _write(out, attacked, images, labels, before, after, opened.label_names)
     if as_json:
         print_json(content)
         return
@@ -185,7 +198,7 @@ def _density(source: str) -> LikelihoodModel:
 
 
 def _attacked(
-    opened: VictimRun,
+    opened: OpenedVictim,
     density: LikelihoodModel | None,
     name: str,
     images: Tensor,
@@ -195,6 +208,7 @@ def _attacked(
     norm: str,
     steps: int | None,
     seed: int,
+    levels: int | None,
 ) -> Tensor:
     from chainrule.security.adaptive import joint_attack
     from chainrule.security.attack_box import checked_norm
@@ -211,6 +225,7 @@ def _attacked(
             eps=eps,
             norm=measure,
             targets=targets,
+            levels=levels,
             steps=steps,
             seed=seed,
         )
@@ -221,15 +236,16 @@ def _attacked(
         density,
         images,
         labels,
-        eps=default_eps(opened.model.levels) if eps is None else eps,
+        eps=default_eps(levels) if eps is None else eps,
         norm=measure,
         targets=targets,
+        levels=levels,
         **chosen,
     ).images
 
 
 def _measured(
-    opened: VictimRun, images: Tensor, attacked: Tensor, labels: Tensor, targets: Tensor | None
+    opened: OpenedVictim, images: Tensor, attacked: Tensor, labels: Tensor, targets: Tensor | None
 ) -> tuple[dict[str, Any], Tensor, Tensor]:
     """Facts for people and programs, and what the victim said before and after."""
     from chainrule.contrasts.accuracy import logits_of
@@ -240,7 +256,9 @@ def _measured(
     return dict(facts), before, after
 
 
-def _seen_by(run: str, other: VictimRun, images: Tensor, attacked: Tensor, labels: Tensor) -> dict[str, Any]:
+def _seen_by(
+    run: str, other: OpenedVictim, images: Tensor, attacked: Tensor, labels: Tensor
+) -> dict[str, Any]:
     from chainrule.security.attack_measures import measure_attack
 
     found = measure_attack(other.model, images, attacked, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,8 +100,8 @@ def compare(
     """
     from chainrule import comparing
 
-    if budget <= 0:
-        raise ChainruleError(f"--budget must be above 0 minutes, not {budget:g}.")
+    if not 0 < budget < math.inf:
+        raise ChainruleError(f"--budget must be above 0 minutes, and finite, not {budget:g}.")
     training = _training(settings or [])
     task = task_of(data, models, time)
     entries = entries_of(task, data, models, time, training)

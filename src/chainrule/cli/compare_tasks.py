@@ -102,16 +102,18 @@ def entries_of(
     """What each MODEL stands for; `ChainruleError` for a name that is none, before anything is trained."""
     from chainrule.comparing import Entry
 
-    entries = []
-    for spec in models:
+    entries: list[Entry] = []
+    labels = [_label(spec) for spec in models]
+    for spec, label in zip(models, labels, strict=True):
         if _is_run(spec):
-            entries.append(Entry(Path(spec).name, run=Path(spec)))
+            # A run may be called like a model beside it: then its path tells them apart.
+            named = label if labels.count(label) == 1 else spec.strip("./").replace("/", "-")
+            entries.append(Entry(named, run=Path(spec)))
             continue
         name, _, preset = spec.partition(":")
         if name not in CARDS:
             raise unknown_name("model", name, CARDS)
         formula = CARDS[name].parameters
-        label = spec.replace(":", "-")
         if task.kind == "array":
             entries.append(_array_entry(task, data, name, preset, label, formula, training))  # type: ignore[arg-type]
         else:
@@ -120,6 +122,11 @@ def entries_of(
             notes = _notes(task.kind, data, name, time, training)
             entries.append(Entry(label, model=name, training=training, notes=notes, formula=formula))
     return entries
+
+
+def _label(spec: str) -> str:
+    """What the table calls it, and its folder: a run its last part, wherever it is named from."""
+    return Path(spec).absolute().resolve().name if _is_run(spec) else spec.replace(":", "-")
 
 
 def _is_run(spec: str) -> bool:

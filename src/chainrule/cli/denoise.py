@@ -22,6 +22,7 @@ from chainrule.cli.options import (
     InputArgument,
     Overwrite,
     RunArgument,
+    SkipBad,
     SplitOption,
     add_command,
     chosen_seed,
@@ -89,6 +90,7 @@ def denoise(
     particles: ParticlesOption = 128,
     context: ContextOption = None,
     split: SplitOption = None,
+    skip_bad: SkipBad = False,
     seed: SeedOption = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -103,7 +105,7 @@ def denoise(
     if degrade and from_grey:
         raise ChainruleError("--degrade goes with --flip P or --noise S, not with --from-grey.")
     out = check_out(out, overwrite=overwrite)
-    opened = open_images(run)
+    opened = open_images(run, out)
 
     import torch
 
@@ -111,11 +113,18 @@ def denoise(
     from chainrule.cli.run_pictures import as_shown
     from chainrule.images import BitFlips, GaussianChannel
     from chainrule.images import denoise as restore
+    from chainrule.images.guiding import number_of_levels
 
     channel: BitFlips | GaussianChannel | None = None
     if not from_grey:
         channel = BitFlips(flip) if flip is not None else GaussianChannel(noise or 0.0)
-    given, labels = _read(opened, source, split, grey=not degrade and flip is None)
+    levels = number_of_levels(opened.model)
+    if from_grey and levels != 2:
+        raise ChainruleError(
+            f"--from-grey makes pages black and white, but {run} is a run of images of {levels} levels; say "
+            "--noise S, or train on black and white ones (`chainrule train ... --threshold 127`)."
+        )
+    given, labels = _read(opened, source, split, skip_bad, grey=not degrade and flip is None)
     if limit is not None and limit < len(given):
         from chainrule.training.batches import spread_rows
 
@@ -158,7 +167,8 @@ def denoise(
         caption=f"degraded, mean, estimate{'' if clean is None else ', the original'}: {opened.name}",
         facts={"seed": str(seed), "model": opened.name},
     )
-    errors = _wrong(degraded, clean), _wrong(restored.estimate, clean)
+    wrong = _wrong(degraded, clean), _wrong(restored.estimate, clean)
+    rms = _root_mean_square(degraded, clean), _root_mean_square(restored.estimate, clean)
     if as_json:
         print_json(
             {
@@ -171,16 +181,20 @@ def denoise(
                 "particles": particles,
                 "effective_sample_size": effective.tolist(),
                 "log_evidence": restored.log_evidence.tolist(),
-                "wrong_before": errors[0],
-                "wrong_after": errors[1],
+                "wrong_before": wrong[0],
+                "wrong_after": wrong[1],
+                "rms_error_before": rms[0],
+                "rms_error_after": rms[1],
                 "seed": seed,
                 "seconds": seconds,
             }
         )
         return
     facts = [("restored", f"{len(given)} images of {opened.name}'s kind; {channel}, {seconds:.2f} s")]
-    if clean is not None:
-        facts.append(("wrong pixels", f"{errors[0]:.2%} before, {errors[1]:.2%} after"))
+    if clean is not None and levels == 2:
+        facts.append(("wrong pixels", f"{wrong[0]:.2%} before, {wrong[1]:.2%} after"))
+    elif clean is not None:  # of many levels hardly any pixel is hit exactly
+        facts.append(("RMS error", f"{rms[0]:.1f} levels before, {rms[1]:.1f} after"))
     facts += [
         ("particles", f"{particles}; effective: least {float(effective.min()):.1f}"),
         ("seed", f"{seed}  (--seed {seed} draws the same again)"),
@@ -189,19 +203,28 @@ def denoise(
     print_facts(facts)
 
 
-def _read(opened: OpenedModel, source: str, split: str | None, *, grey: bool) -> tuple[Tensor, Tensor | None]:
+def _read(
+    opened: OpenedModel, source: str, split: str | None, skip_bad: bool, *, grey: bool
+) -> tuple[Tensor, Tensor | None]:
     """What was observed, of the shape of the run's images, and their classes where these are known."""
-    from chainrule.cli.example_files import read_examples
+    from chainrule.cli.example_files import read_examples, saying_warnings
     from chainrule.cli.names import DATASETS
 
     if source in DATASETS or not grey:
-        read_in = read_examples(opened, source, split=split)
+        read_in = read_examples(opened, source, split=split, skip_bad=skip_bad)
         return read_in.values.float(), read_in.labels
     from chainrule.data.readers import read
 
-    return read(source, event_shape=opened.model.event_shape, levels=256).float(), None
+    with saying_warnings():
+        observed = read(source, event_shape=opened.model.event_shape, levels=256, skip_bad=skip_bad)
+    return observed.float(), None
 
 
 def _wrong(images: Tensor, clean: Tensor | None) -> float | None:
     """Share of pixels that are not what they were."""
     return None if clean is None else float((images != clean).double().mean())
+
+
+def _root_mean_square(images: Tensor, clean: Tensor | None) -> float | None:
+    """How far pixels are from what they were, in levels."""
+    return None if clean is None else float((images - clean).double().square().mean().sqrt())

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.cli.detect_options import rounded_up
 from chainrule.cli.example_files import read_examples, saying_warnings
+from chainrule.cli.image_output import open_images
 from chainrule.cli.names import DATASETS
 from chainrule.cli.output import counting, print_facts, print_json, print_table, show
-from chainrule.cli.sources import OpenedModel, open_model
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from chainrule.cli.sources import OpenedModel
     from chainrule.detection import Rule
     from chainrule.security import Decision, Passed, PixelDefend
 
@@ -28,7 +29,6 @@ __all__ = [
     "guard_of",
     "is_image_run",
     "judged",
-    "open_images",
     "read_images",
     "refuse_for_images",
     "score_images",
@@ -57,16 +57,6 @@ class Images:
     values: Tensor
     source: str
     names: tuple[str, ...] = ()
-
-
-def open_images(run: str) -> OpenedModel:
-    """The density in a run; `ChainruleError` where it is no model of images."""
-    opened = open_model(run)
-    if len(opened.model.event_shape) not in (2, 3):
-        raise ChainruleError(
-            f"{run} holds a {opened.name} of examples of shape {opened.model.event_shape}, no images."
-        )
-    return opened
 
 
 def read_images(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli.detect_images import is_image_run, open_images, read_images
+from chainrule.cli.detect_images import is_image_run, read_images
 from chainrule.cli.detect_options import LevelOption
+from chainrule.cli.image_output import open_images
 from chainrule.cli.names import complete_dataset
 from chainrule.cli.options import AsJson, Overwrite, RunArgument
 from chainrule.cli.output import counting, print_json, print_table, show

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chainrule.cli.sources import OpenedModel
     from chainrule.likelihood import LikelihoodModel
 
-__all__ = ["Examples", "read_examples", "saying_warnings"]
+__all__ = ["Examples", "read_examples", "say_if_hidden", "saying_warnings"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def read_examples(
         for option, was_given in given.items():
             if was_given:
                 raise ChainruleError(f"data set {source!r} takes no {option}; write ./{source} for a file.")
+        say_if_hidden(source)
         return _named(opened, source, split or "test")
     if split is not None:
         raise ChainruleError(
@@ -104,12 +105,23 @@ def _own(opened: OpenedModel, source: str, threshold: float | None, skip_bad: bo
         checked = checked_labels(raw, source, len(values))
         if checked is not None:
             labels = labels_in(torch.from_numpy(checked[0]), checked[1], opened.label_names, source)
+            largest = int(labels.max())
+            if largest >= model.context_size:
+                raise ChainruleError(
+                    f"{source}: a label is {largest}, but the model knows 0..{model.context_size - 1}."
+                )
     return Examples(values, where, labels, raw.names)
 
 
 def _levels(model: LikelihoodModel) -> int:
     support = model.conditional.support()
     return 256 if support is None else len(support)
+
+
+def say_if_hidden(name: str) -> None:
+    """A line where a file or folder has the name of a data set: the data set is what is taken."""
+    if Path(name).exists():
+        say(f"note: {name} is the data set of that name; for the file or folder here, write ./{name}")
 
 
 @contextmanager

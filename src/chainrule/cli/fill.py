@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli.fill_files import BEFORE_AFTER, is_folder, read_given, write_filled
+from chainrule.cli.fill_files import BEFORE_AFTER, image_names, is_folder, read_given, write_filled
 from chainrule.cli.masks import MASK_NAMES
 from chainrule.cli.options import (
     AsJson,
@@ -155,6 +155,8 @@ def fill(
     given = read_given(
         opened, source, mask, context, split=split, threshold=threshold, skip_bad=skip_bad, seed=seed
     ).limited(limit)
+    if is_folder(out):
+        image_names(given, number)
     if out.suffix.lower() in (".png", ""):
         _check_picture(out, len(given.values) * (number + 2), model.event_shape)
     began = time.perf_counter()

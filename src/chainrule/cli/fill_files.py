@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chainrule.likelihood import LikelihoodModel
     from chainrule.sampling import FillInfo
 
-__all__ = ["BEFORE_AFTER", "Given", "is_folder", "read_given", "write_filled"]
+__all__ = ["BEFORE_AFTER", "Given", "image_names", "is_folder", "read_given", "write_filled"]
 
 #: The picture beside the filled images in a folder.
 BEFORE_AFTER = "before_after.png"
@@ -86,6 +86,26 @@ def is_folder(out: Path) -> bool:
     return out.suffix == ""
 
 
+def image_names(given: Given, number: int) -> list[list[str]]:
+    """What the fillings of each example are called in a folder: as the file it came from, or a number.
+
+    Raises `ChainruleError` where two would have one name.
+    """
+    stems = [str(PurePath(name).with_suffix("")) for name in given.names]
+    stems = stems or [f"{row:05d}" for row in range(len(given.values))]
+    names = [[f"{stem}{f'-{k + 1}' if number > 1 else ''}.png" for k in range(number)] for stem in stems]
+    taken = {BEFORE_AFTER: "the picture of all of them"}
+    for row, own in enumerate(names):
+        for name in own:
+            if name in taken:
+                raise ChainruleError(
+                    f"{given.names[row]} and {taken[name]} would both be written as {name}; rename one of "
+                    "the images, or write .npy."
+                )
+            taken[name] = given.names[row] if given.names else name
+    return names
+
+
 def write_filled(
     model: LikelihoodModel,
     given: Given,
@@ -140,11 +160,9 @@ def _write_images(
     from chainrule.report import write_file
 
     bytes_of = (as_shown(model, filled) * 255).round().numpy().astype(np.uint8)
-    stems = [str(PurePath(name).with_suffix("")) for name in given.names]
-    for row, fillings in enumerate(bytes_of):
-        stem = stems[row] if stems else f"{row:05d}"
-        for number, pixels in enumerate(fillings):
-            path = folder / f"{stem}{f'-{number + 1}' if len(fillings) > 1 else ''}.png"
+    for names, fillings in zip(image_names(given, filled.shape[1]), bytes_of, strict=True):
+        for name, pixels in zip(names, fillings, strict=True):
+            path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             buffer = io.BytesIO()
             shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)

@@ -60,16 +60,20 @@ def check_out(out: Path | None, *, overwrite: bool, suffixes: tuple[str, ...] = 
     return out
 
 
-def open_images(run: str) -> OpenedModel:
-    """The model of a run, which must be one of grey or colour images."""
-    from chainrule.cli.run_pictures import is_image
+def open_images(run: str, out: Path | None = None) -> OpenedModel:
+    """The model of a run of images, `(C, H, W)` or `(H, W)`; `ChainruleError` for any other.
+
+    - `out`: where images of its kind are to go: a .png takes those of one or three channels alone.
+    """
     from chainrule.cli.sources import open_model
 
     opened = open_model(run)
-    if not is_image(opened.model):
-        raise ChainruleError(
-            f"{run} is of examples of shape {opened.model.event_shape}, which are no images."
-        )
+    shape = opened.model.event_shape
+    if len(shape) not in (2, 3):
+        raise ChainruleError(f"{run} holds a {opened.name} of examples of shape {shape}, no images.")
+    is_picture = len(shape) == 2 or shape[0] in (1, 3)
+    if out is not None and out.suffix.lower() == ".png" and not is_picture:
+        raise ChainruleError(f"{out}: images of {shape[0]} channels cannot be shown; write .npy.")
     return opened
 
 

@@ -70,6 +70,10 @@ def _from_file(spec: str, event_shape: tuple[int, ...], count: int) -> Tensor:
             f"{spec} holds {odd[0] if odd.size else '1 and 255'}; a mask is 1 (or white, 255) where "
             "something is to be filled in, and 0 elsewhere."
         )
+    if len(event_shape) == 3 and event_shape[0] != 3 and raw.values.ndim == 4 and raw.values.shape[1] == 3:
+        grey = raw.values[:, 0]  # black and white, saved by a painting program as colour
+        if (raw.values == grey[:, None]).all():
+            raw = replace(raw, values=grey)
     shape, wanted = raw.values.shape, event_shape
     if shape in (event_shape, event_shape[1:]) and raw.values.ndim < 4:
         place = raw.place

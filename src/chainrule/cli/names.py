@@ -68,7 +68,7 @@ TEXT_MODELS = ("transformer", "rnn", "wavenet")
 AUDIO_MODELS = ("wavenet", "rnn")
 
 #: Models that tables can have.
-TABLE_MODELS = ("made", "nade", "deep-nade", "fvsbn", "independent")
+TABLE_MODELS = ("made", "nade", "deep-nade", "fvsbn", "transformer", "independent")
 
 DATASETS = (
     "digits",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli.contexts import context_for
-from chainrule.cli.detect_images import open_images, read_images
+from chainrule.cli.detect_images import read_images
+from chainrule.cli.image_output import open_images
 from chainrule.cli.names import DATASETS
 from chainrule.cli.options import (
     AsJson,
@@ -23,15 +24,15 @@ from chainrule.cli.options import (
     add_command,
 )
 from chainrule.cli.output import counting, print_facts, print_json
-from chainrule.cli.victims import open_victim
+from chainrule.cli.victims import VictimRun, open_victim
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chainrule.cli.sources import OpenedModel
-    from chainrule.contrasts import Classifier
     from chainrule.likelihood import LikelihoodModel
+    from chainrule.security import Victim
 
 __all__ = ["register"]
 
@@ -101,8 +102,8 @@ def purify(
         typer.Option(
             "--victim",
             metavar="RUN",
-            help="Also say how a classifier reads them before and after; labels are those of the data, or of "
-            "the .npz.",
+            help="Also say how a classifier (a run, or FILE.py:NAME of your own) reads them before and "
+            "after; labels are those of the data, or of the .npz.",
             show_default=False,
         ),
     ] = None,
@@ -227,19 +228,22 @@ def _labels(
     return None if labels is None or len(labels) != count else labels
 
 
-def _classifier(run: str, model: LikelihoodModel, images: Any) -> Classifier:
-    """The classifier in a run, if it reads images like these."""
+def _classifier(run: str, model: LikelihoodModel, images: Any) -> Victim:
+    """The classifier, if it reads images like these."""
     from chainrule.inputs import check_shape
+    from chainrule.security.attack_victims import as_victim
     from chainrule.security.passes import checked_levels
 
-    classifier = open_victim(run).model
-    check_shape(images, classifier.event_shape)
-    classifier.check_levels(checked_levels(model), "the input")
-    return classifier
+    opened = open_victim(run)
+    victim = as_victim(opened.model, images.float())
+    check_shape(images, victim.event_shape)
+    if isinstance(opened, VictimRun):
+        opened.model.check_levels(checked_levels(model), "the input")
+    return victim
 
 
 def _as_read(
-    classifier: Classifier, before: Any, after: Any, labels: NDArray[Any] | None
+    classifier: Victim, before: Any, after: Any, labels: NDArray[Any] | None
 ) -> dict[str, float | None]:
     """How often the images are read rightly before and after, and how often otherwise than before."""
     import torch

@@ -52,7 +52,7 @@ def receptive_field(
     from chainrule.cli.contexts import context_for
     from chainrule.report import save_receptive_fields, write_file
 
-    _, height, width = opened.model.event_shape
+    height, width = opened.model.event_shape[-2:]
     place = (height // 2, width // 2) if pixel is None else _place(pixel)
     field = images.receptive_field(
         opened.model, place, context=context_for(opened.model, context, opened.label_names)

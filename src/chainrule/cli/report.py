@@ -76,7 +76,8 @@ def report(
         typer.Option(
             "--victim",
             metavar="RUN",
-            help="Instead: attack this classifier, and say what the guard of the run of images withstands.",
+            help="Instead: attack this classifier (a run, or FILE.py:NAME of your own), and say what the "
+            "guard of the run of images withstands.",
             show_default=False,
         ),
     ] = None,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.cli.detect_images import open_images, read_images
+from chainrule.cli.detect_images import read_images
 from chainrule.cli.example_files import saying_warnings
+from chainrule.cli.image_output import open_images
 from chainrule.cli.names import ATTACK_NAMES
 from chainrule.cli.output import print_facts, print_json, say
-from chainrule.cli.victims import VictimRun, label_names_of, open_victim
+from chainrule.cli.victims import OpenedVictim, open_victim
 from chainrule.errors import ChainruleError, unknown_name
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def report_security(
     from chainrule.reporting import security_page
     from chainrule.security import measure_defence
     from chainrule.security.defence import PAPER_ATTACKS
+    from chainrule.security.passes import checked_levels
 
     for name in attacks:
         if name not in ATTACK_NAMES:
@@ -53,7 +55,9 @@ def report_security(
     opened = open_victim(victim)
     with saying_warnings():
         guard, origin = _guard(run)
-    dataset, images, labels, available = opened.labelled(data, "test", _IMAGES if limit is None else limit)
+    dataset, images, labels, available = opened.labelled(
+        data, "test", _IMAGES if limit is None else limit, levels=checked_levels(guard.density)
+    )
     guard.density.check_levels(dataset.levels, dataset.name)
 
     def on_stage(name: str, number: int, stages: int) -> None:
@@ -72,7 +76,7 @@ def report_security(
     )
     spread = f", of {available:,} spread evenly" if len(images) < available else ""
     about = [
-        ("victim", f"{opened.name}, {opened.model.num_parameters:,} parameters ({victim})"),
+        ("victim", f"{opened.name}, {opened.num_parameters:,} parameters ({victim})"),
         ("density", f"{type(guard.density).__name__}, {guard.density.num_parameters:,} parameters ({run})"),
         ("guard", origin),
         ("data", f"{len(images):,} test images of {dataset.name}{spread}"),
@@ -82,7 +86,7 @@ def report_security(
         guard,
         about,
         title=f"{opened.name} on {dataset.name}, attacked and guarded",
-        label_names=label_names_of(opened),
+        label_names=opened.label_names,
     )
     content = page.html().encode("utf-8", errors="replace")
     write_file(place, content, overwrite=overwrite)
@@ -106,7 +110,7 @@ def _guard(run: str) -> tuple[PixelDefend, str]:
 
 def _show(
     run: str,
-    victim: VictimRun,
+    victim: OpenedVictim,
     place: Path,
     content: bytes,
     titles: list[str],

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from chainrule.cli.interrupts import default_interrupts
 from chainrule.cli.output import Interrupted, print_facts, print_json, say, show
 from chainrule.cli.series_runs import NO_TIME, SeriesPlan, read_series, series_plan
 from chainrule.errors import ChainruleError, unknown_name
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from chainrule.series import SeriesModel
 
 __all__ = ["train_series"]
@@ -68,7 +72,7 @@ def train_series(
         raise Interrupted(
             f"`chainrule train --resume --out {out}` continues from the last checkpoint."
         ) from None
-    _report(plan, fitted, len(frame), out, as_json)
+    _report(plan, fitted, frame, out, as_json)
 
 
 def _new_plan(
@@ -119,13 +123,15 @@ def _check_same(
         )
 
 
-def _report(plan: SeriesPlan, fitted: SeriesModel, rows: int, out: Path, as_json: bool) -> None:
+def _report(plan: SeriesPlan, fitted: SeriesModel, frame: DataFrame, out: Path, as_json: bool) -> None:
     from chainrule import report
     from chainrule.training import Run
 
     metrics = Run(out).metrics()
     best = min((r for r in metrics if "validation_nll" in r), key=lambda r: r["validation_nll"])
-    schema, network = fitted.schema, fitted.model
+    schema, network, rows = fitted.schema, fitted.model, len(frame)
+    values = schema.read(frame).values
+    holes = int(np.isnan(values).sum())
     # A missing value has no density, so with missing values this is a little off; `evaluate` is exact.
     nll = best["validation_nll"] / network.event_shape[0] - float(schema.log_slopes.sum())
     pictures = []
@@ -150,6 +156,7 @@ def _report(plan: SeriesPlan, fitted: SeriesModel, rows: int, out: Path, as_json
                 "columns": list(schema.names),
                 "differenced": differenced,
                 "missing": schema.missing,
+                "missing_values": holes,
                 "epochs": metrics[-1]["epoch"],
                 "selected_epoch": best["epoch"],
                 "validation_nll_per_step": nll,
@@ -165,14 +172,27 @@ def _report(plan: SeriesPlan, fitted: SeriesModel, rows: int, out: Path, as_json
             ("series", f"{rows:,} rows, a step is {schema.axis.described}"),
             ("columns", ", ".join(schema.names)),
             ("differenced", ", ".join(differenced) or "none"),
-            ("missing", "a state of its own" if schema.missing else "none, and none may come"),
+            ("missing", _of_missing(schema.missing, holes, values.size)),
             ("validation", f"about {nll:.3f} nats a step in the columns' units, epoch {best['epoch']}"),
             ("training", f"{metrics[-1]['epoch']} epochs in {metrics[-1]['seconds']:.1f} s"),
             ("pictures", ", ".join(pictures) or "none"),
         ]
     )
+    if 2 * rows < len(values):
+        say(
+            f"note: {len(values) - rows:,} of {len(values):,} steps have no row: the smallest gap of two "
+            "rows is a step; resample the series if they are regular but for some"
+        )
     if not differenced:
         say("the columns are modelled as they are; --set difference=true models their changes")
     show("\nNext:")
     show(f"  chainrule evaluate {out}")
     show(f"  chainrule forecast {out} {plan.data} --steps 24 --out forecast.csv --plot fan.png")
+
+
+def _of_missing(known: bool, holes: int, values: int) -> str:
+    if not known:
+        return "none, and none may come"
+    return (
+        f"a state of its own; {holes:,} of {values:,} values" if holes else "a state of its own; none so far"
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.cli.example_files import saying_warnings
+from chainrule.cli.example_files import say_if_hidden, saying_warnings
 from chainrule.cli.names import DATASETS
 from chainrule.errors import ChainruleError
 
@@ -35,6 +35,8 @@ class DataChoice:
         if spec in DATASETS and chosen:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
             raise ChainruleError(f"data set {spec!r} takes no {flags}; write ./{spec} for a file.")
+        if spec in DATASETS:
+            say_if_hidden(spec)
         is_file = spec not in DATASETS and Path(spec).exists()
         return cls(str(Path(spec).absolute()) if is_file else spec, chosen)
 

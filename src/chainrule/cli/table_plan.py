@@ -115,7 +115,8 @@ def planned(
 
     if model not in TABLE_MODELS:
         raise unknown_name("model of tables", model, TABLE_MODELS)
-    model_class: Any = fitting.TABLE_MODELS[model][0]
+    build, defaults = fitting.TABLE_MODELS[model]
+    model_class: Any = build
     options = {name: values[name] for name in _OF_TABLES if name in values}
     if steps is not None:
         options["steps"] = steps
@@ -141,7 +142,7 @@ def planned(
         )
     # What is wrong with these is said before a long file is read; the others need its columns.
     early = {n: v for n, v in settings.items() if n not in _OF_COLUMNS or not isinstance(v, list)}
-    build_model(model_class, (2,), early, 0)
+    build_model(model_class, (2,), {**defaults, **early}, 0)
     checked = training_settings(training)
     if "seed" in training:
         rest["seed"] = checked.seed

@@ -62,7 +62,7 @@ def texture(
     """Draw images of any size: textures, from a model of patches."""
     height, width = size_of(size, "--size")
     out = check_out(out, overwrite=overwrite)
-    opened = open_images(run)
+    opened = open_images(run, out)
 
     from chainrule.cli.contexts import context_for
     from chainrule.images import synthesize_texture

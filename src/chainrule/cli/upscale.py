@@ -23,6 +23,7 @@ from chainrule.cli.options import (
     InputArgument,
     Overwrite,
     RunArgument,
+    SkipBad,
     SplitOption,
     ThresholdOption,
     add_command,
@@ -84,6 +85,7 @@ def upscale(
     context: ContextOption = None,
     split: SplitOption = None,
     threshold: ThresholdOption = None,
+    skip_bad: SkipBad = False,
     seed: SeedOption = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -94,13 +96,13 @@ def upscale(
     images the share of white, as a grey from 0 to 255.
     """
     out = check_out(out, overwrite=overwrite)
-    opened = open_images(run)
+    opened = open_images(run, out)
 
     from chainrule.cli.contexts import context_for
     from chainrule.cli.run_pictures import as_shown
     from chainrule.images import downsample, super_resolve
 
-    small = _read(opened, source, shrink, split, threshold)
+    small = _read(opened, source, shrink, split, threshold, skip_bad)
     small = _limited(small, limit)
     seed, began = chosen_seed(seed), time.perf_counter()
     with warnings.catch_warnings():
@@ -172,10 +174,15 @@ def upscale(
 
 
 def _read(
-    opened: OpenedModel, source: str, shrink: int | None, split: str | None, threshold: float | None
+    opened: OpenedModel,
+    source: str,
+    shrink: int | None,
+    split: str | None,
+    threshold: float | None,
+    skip_bad: bool,
 ) -> _Small:
     """The small images of a file, or those that images of the run's size are shrunk to."""
-    from chainrule.cli.example_files import read_examples
+    from chainrule.cli.example_files import read_examples, saying_warnings
     from chainrule.images import downsample
 
     model = opened.model
@@ -183,7 +190,7 @@ def _read(
     levels = 256 if support is None else len(support)
     statistic = "mean" if levels == 2 else "rounded-mean"
     if shrink is not None:
-        read_in = read_examples(opened, source, split=split, threshold=threshold)
+        read_in = read_examples(opened, source, split=split, threshold=threshold, skip_bad=skip_bad)
         truth = read_in.values.float()
         return _Small(downsample(truth, shrink, statistic), shrink, statistic, truth, read_in.labels)
     if split is not None or threshold is not None:
@@ -191,17 +198,37 @@ def _read(
 
     from chainrule.data.readers import read
 
-    low = read(source, levels=256).float()
-    if low.ndim != 4 or low.shape[1] != model.event_shape[0] or model.event_shape[2] % low.shape[3]:
-        raise ChainruleError(
-            f"{source} holds images of shape {tuple(low.shape[1:])}, of which no whole number of times makes "
-            f"the {model.event_shape} of {opened.source}; to shrink images of that size first, --shrink 2."
-        )
-    factor = model.event_shape[2] // low.shape[3]
+    with saying_warnings():
+        low = read(source, levels=256, skip_bad=skip_bad).float()
+    if len(model.event_shape) == 2 and low.ndim == 4 and low.shape[1] == 1:
+        low = low[:, 0]
+    factor = _factor(low, opened, source)
     if statistic == "mean":  # to the nearest share of white that a block can have
         low = (low / max(float(low.max()), 255.0 if float(low.max()) > 1 else 1.0) * factor**2).round()
         low = low / factor**2
     return _Small(low, factor, statistic, None)
+
+
+def _factor(low: Tensor, opened: OpenedModel, source: str) -> int:
+    """How many times the small images are to be enlarged; `ChainruleError` where they cannot be."""
+    found, wanted = tuple(low.shape[1:]), opened.model.event_shape
+    if len(found) == len(wanted) and found[:-2] != wanted[:-2]:
+        raise ChainruleError(
+            f"{source} holds images of {found[0]} {'channels' if found[0] > 1 else 'channel (grey)'}, but "
+            f"{opened.source} is a run of images of {wanted[0]}; convert them first."
+        )
+    if found == wanted:
+        raise ChainruleError(
+            f"{source} holds images of the run's own size, {wanted[-2]} x {wanted[-1]}, and nothing to "
+            "enlarge; to shrink them first and see what comes back, --shrink 2."
+        )
+    factor = wanted[-1] // found[-1]
+    if len(found) != len(wanted) or (found[-2] * factor, found[-1] * factor) != wanted[-2:]:
+        raise ChainruleError(
+            f"{source} holds images of shape {found}, of which no whole number of times makes "
+            f"the {wanted} of {opened.source}; to shrink images of that size first, --shrink 2."
+        )
+    return factor
 
 
 def _limited(small: _Small, limit: int | None) -> _Small:

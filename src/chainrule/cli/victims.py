@@ -1,4 +1,4 @@
-"""Runs of classifiers, the victims of attacks: told from other runs, trained, evaluated, opened."""
+"""Classifiers, the victims of attacks: runs told from others, trained, evaluated, opened; also own ones."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 from chainrule.cli.interrupts import default_interrupts
 from chainrule.cli.names import CLASSIFIER_MODELS, SPLITS
 from chainrule.cli.output import Interrupted, counting, print_facts, print_json, say, show
+from chainrule.cli.own_victims import is_own_victim, load_own_victim
 from chainrule.cli.setting_values import build_model, split_settings
 from chainrule.cli.sources import DataChoice, notes_of
 from chainrule.errors import ChainruleError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from chainrule.contrasts import Classifier
     from chainrule.data import Dataset
 
 __all__ = [
     "CLASS_NAMES",
+    "OpenedVictim",
     "VictimRun",
     "evaluate_victim",
     "is_victim_run",
-    "label_names_of",
     "open_victim",
     "refuse_for_victims",
     "train_victim",
@@ -40,31 +41,41 @@ CLASS_NAMES = {"logistic-regression": "LogisticRegression", "mlp": "MLP", "cnn":
 
 
 @dataclass(frozen=True)
-class VictimRun:
-    """A trained classifier with the configuration that lies beside it."""
+class OpenedVictim:
+    """A classifier to attack, ours or a person's own, and where it comes from."""
 
     source: str
-    model: Classifier
-    config: dict[str, Any]
+    model: nn.Module
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
-        return _name_of(self.config) or str(self.config["model"])
+        """What people call it."""
+        return Path(self.source).name
+
+    @property
+    def num_parameters(self) -> int:
+        """How many weights it has."""
+        return sum(weights.numel() for weights in self.model.parameters())
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What its classes are called; empty where they have no names."""
+        return ()
 
     def labelled(
-        self, spec: str | None, split: str, limit: int | None
+        self, spec: str | None, split: str, limit: int | None, *, levels: int | None = None
     ) -> tuple[Dataset, Tensor, Tensor, int]:
         """The data that `--data` names, images and labels of a split, and how many there are without `limit`.
 
-        Of a person's own file that is one array, all rows: nothing was trained on part of it. Raises
-        `ChainruleError` where the data do not fit or have no labels there.
+        Of a person's own file that is one array, all rows: nothing was trained on part of it. `levels` says
+        what values a file holds, where the classifier does not. Raises `ChainruleError` where the data do not
+        fit or have no labels there.
         """
         import torch
 
         from chainrule.training.batches import spread_rows
 
-        dataset = self.data(spec)
+        dataset = self.data(spec, levels)
         splits = [split]
         if spec is not None and dataset.description.startswith(_ONE_ARRAY):
             splits = [name for name in SPLITS if getattr(dataset, name) is not None]
@@ -75,7 +86,46 @@ class VictimRun:
         rows = spread_rows(len(images), len(images) if limit is None else limit)
         return dataset, images[rows], labels[rows], len(images)
 
-    def data(self, spec: str | None) -> Dataset:
+    def data(self, spec: str | None, levels: int | None = None) -> Dataset:
+        """The data that `--data` names; checked to fit."""
+        from chainrule.data import Dataset
+        from chainrule.security.attack_victims import as_victim
+
+        if spec is None:
+            raise ChainruleError(f"--data is missing: {self.source} does not say which images it reads.")
+        choice = DataChoice.given(spec)
+        if choice.is_file:
+            choice = choice.with_options(levels=256 if levels is None else levels)
+        dataset = choice.load()
+        if not isinstance(dataset, Dataset):
+            raise ChainruleError(f"{spec} holds no labelled images.")
+        known = as_victim(self.model, dataset.evaluation_split("test")[:1].float())
+        if known.event_shape != tuple(dataset.event_shape):
+            raise ChainruleError(
+                f"{dataset.name} has images of shape {tuple(dataset.event_shape)}, but {self.source} was "
+                f"wrapped for {known.event_shape}."
+            )
+        return dataset
+
+
+@dataclass(frozen=True)
+class VictimRun(OpenedVictim):
+    """A classifier of this library with the configuration that lies beside it."""
+
+    model: Classifier
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        return _name_of(self.config) or str(self.config["model"])
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What its classes are called; empty where they have no names."""
+        return tuple(map(str, notes_of(self.config).get("label_names") or ()))
+
+    def data(self, spec: str | None, levels: int | None = None) -> Dataset:
         """The data that `--data` names, or what it was trained on; checked to fit."""
         from chainrule.training.batches import check_fits
 
@@ -111,7 +161,14 @@ def refuse_for_victims(doing: str, options: Mapping[str, Any]) -> None:
             raise ChainruleError(f"{doing} of a classifier takes no {option}; leave it out.")
 
 
-def open_victim(source: str) -> VictimRun:
+def open_victim(source: str) -> OpenedVictim:
+    """The classifier in a run folder, or the person's own that FILE.py:NAME names."""
+    if is_own_victim(source):
+        return OpenedVictim(source, load_own_victim(source))
+    return open_victim_run(source)
+
+
+def open_victim_run(source: str) -> VictimRun:
     """The classifier in a run folder, or `ChainruleError` where there is none."""
     from chainrule.contrasts import load_classifier
     from chainrule.saving import read_config
@@ -120,7 +177,7 @@ def open_victim(source: str) -> VictimRun:
     if not folder.is_dir():
         raise ChainruleError(
             f"{source} does not exist: expected the run of a classifier, as `chainrule train cnn --data "
-            "mnist --out RUN` makes."
+            "mnist --out RUN` makes, or FILE.py:NAME for one of your own."
         )
     return VictimRun(source, load_classifier(folder), read_config(folder))
 
@@ -253,7 +310,7 @@ def evaluate_victim(source: str, data: str | None, split: str, limit: int | None
     from chainrule.contrasts.accuracy import accuracy
 
     began = time.perf_counter()
-    victim = open_victim(source)
+    victim = open_victim_run(source)
     dataset, images, labels, available = victim.labelled(data, split, limit)
     with counting("evaluating") as on_batch:
         found = accuracy(victim.model, images, labels, on_batch=on_batch)
@@ -289,8 +346,3 @@ def evaluate_victim(source: str, data: str | None, split: str, limit: int | None
             ("time", f"{content['seconds']:.1f} s"),
         ]
     )
-
-
-def label_names_of(victim: VictimRun) -> tuple[str, ...]:
-    """What its classes are called; empty where they have no names."""
-    return tuple(map(str, notes_of(victim.config).get("label_names") or ()))

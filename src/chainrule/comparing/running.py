@@ -193,6 +193,8 @@ class _Place:
             anew = overwrite and run.exists()
             if anew or not _is_finished(run):
                 self.task.train(entry, run, self.minutes, anew=anew, progress=progress)
+            else:
+                self.task.check_same(entry, Run(run))
         opened = self.task.open(run)
         weights = _digest(run)
         before = self.kept.get(entry.name)

@@ -17,8 +17,9 @@ from chainrule.likelihood import LikelihoodModel
 from chainrule.loading import load_network
 from chainrule.tables import TableSchema
 from chainrule.tabular import TABLE_MODELS, TableModel, fit_table
-from chainrule.training import evaluate, fit
+from chainrule.training import Run, evaluate, fit, training_settings
 from chainrule.training.batches import check_fits
+from chainrule.training.fingerprint import changed_splits
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -88,6 +89,25 @@ class Task(ABC):
     def train(self, entry: Entry, folder: Path, minutes: float, *, anew: bool, progress: bool) -> None:
         """Train for at most so many minutes, going on where an earlier call was stopped unless `anew`."""
 
+    def check_same(self, entry: Entry, run: Run) -> None:
+        """Raise `ChainruleError` for a finished run of this comparison that was trained in another way.
+
+        It would stand in the table as what was asked for.
+        """
+        known = run.config["training"]
+        asked = {k: v for k, v in self._asked(entry).items() if k in known and v is not None}
+        now = training_settings(asked).model_dump(mode="json")
+        for name in asked:
+            if known[name] != now[name]:
+                raise ChainruleError(
+                    f"{run.folder} was trained with {name}={known[name]}, not {now[name]}; choose another "
+                    "--out, or --overwrite it."
+                )
+
+    def _asked(self, entry: Entry) -> dict[str, Any]:
+        """Settings of training that were decided on for this entry."""
+        return dict(entry.training)
+
     @abstractmethod
     def open(self, folder: Path) -> Any:
         """What a run folder holds; `ChainruleError` where it cannot be read or is of other data."""
@@ -132,7 +152,7 @@ class ArrayTask(Task):
         """Fit the entry's network."""
         if entry.make is None:
             raise ChainruleError(f"{entry.name}: there is no network to train.")
-        settings = {"epochs": _EPOCHS, "patience": _PATIENCE, **entry.training, "max_minutes": minutes}
+        settings = {**self._asked(entry), "max_minutes": minutes}
         fit(
             entry.make(),
             self.data,
@@ -143,6 +163,19 @@ class ArrayTask(Task):
             notes=dict(entry.notes),
             **settings,
         )
+
+    def check_same(self, entry: Entry, run: Run) -> None:
+        """Raise `ChainruleError` where settings or the data's values are others than those of the run."""
+        super().check_same(entry, run)
+        changed = changed_splits(run.config, self.data)
+        if changed:
+            raise ChainruleError(
+                f"{run.folder} was trained on other values: the {' and '.join(changed)} data of {self.name} "
+                "changed since then; choose another --out, or --overwrite it."
+            )
+
+    def _asked(self, entry: Entry) -> dict[str, Any]:
+        return {"epochs": _EPOCHS, "patience": _PATIENCE, **entry.training}
 
     def open(self, folder: Path) -> LikelihoodModel:
         """The network."""

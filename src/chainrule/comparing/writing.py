@@ -147,7 +147,9 @@ def _as_page(comparison: Comparison) -> str:
         sections.append(Section("Left out", left))
     runs = facts([(result.name, result.run) for result in comparison.results])
     sections.append(Section("Runs", details("Where the runs lie", runs)))
-    summary = f"{len(comparison.results)} models, each trained for at most {comparison.minutes:g} min."
+    count = len(comparison.results)
+    of_each = "1 model" if count == 1 else f"{count} models, each"
+    summary = f"{of_each} trained for at most {comparison.minutes:g} min."
     return Page(f"Models of {comparison.data}, compared", sections, summary).html()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from chainrule.errors import ChainruleError
 
-__all__ = ["Accuracy", "accuracy", "logits_of"]
+__all__ = ["Accuracy", "accuracy", "as_weights", "logits_of"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def logits_of(
     classifier.eval()
     try:
         for batch in torch.split(images, batch_size):
-            found.append(classifier(_as_read(classifier, batch)).detach().cpu())
+            found.append(classifier(as_weights(classifier, batch)).detach().cpu())
             done += len(batch)
             if on_batch is not None:
                 on_batch(done, len(images))
@@ -51,8 +51,8 @@ def logits_of(
     return torch.cat(found)
 
 
-def _as_read(classifier: nn.Module, images: Tensor) -> Tensor:
-    """Images of whole numbers as floats, on the device of the weights."""
+def as_weights(classifier: nn.Module, images: Tensor) -> Tensor:
+    """The images as floats of the precision, and on the device, of a classifier's weights."""
     weights = next((p for p in classifier.parameters() if p.is_floating_point()), None)
     if weights is not None:
         return images.to(weights)

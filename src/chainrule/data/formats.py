@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.data.image_folders import read_image_folder
+from chainrule.data.image_folders import OTHER_FORMATS, read_image_folder
 from chainrule.data.own_parts import idx_labels_path, npz_parts
 from chainrule.data.pictures import Form, read_pngs
 from chainrule.data.raw import DAMAGE, RawData, damaged, require_content
@@ -53,6 +53,12 @@ def read_raw(spec: str, *, form: Form | None = None, skip_bad: bool = False) -> 
     if name.removesuffix(".gz").endswith(("ubyte", ".idx")):
         labels = idx_labels_path(path)
         return replace(_at_index(idx_array(path)), labels=None if labels is None else idx_array(labels))
+    if path.suffix.lower() in OTHER_FORMATS:
+        to = "L" if form is not None and form[0] == 1 else "RGB"
+        raise ChainruleError(
+            f"{path}: images are read from PNG files; convert it first, for example with Pillow's "
+            f"ImageOps.exif_transpose(Image.open(path)).convert('{to}').save('{path.stem}.png')"
+        )
     raise ChainruleError(f"{path}: the name does not end in a known format; expected {READABLE}")
 
 
@@ -147,11 +153,13 @@ def _numpy_array(path: Path) -> NDArray[Any]:
 
 def _read_npz(path: Path, member: str | None) -> RawData:
     members = npz_members(path)
-    names = ", ".join(members) or "none"
+    names = ", ".join(members)
     if member is None and len(members) > 1:
         parts = npz_parts(path, members)
         if set(parts) == {""}:
             return parts[""][1]
+    if not members:
+        raise ChainruleError(f"{path} holds no arrays; expected images, and labels where there are classes")
     if member is None and len(members) != 1:
         raise ChainruleError(
             f"{path} holds {len(members)} arrays ({names}); say which one, as in {path.name}:NAME"

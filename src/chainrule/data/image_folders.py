@@ -7,8 +7,10 @@ classes 0, 1, ..., and images may lie at any depth below.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from chainrule.data.pictures import Form, read_pngs
 from chainrule.data.raw import RawData, damaged
 from chainrule.errors import ChainruleError
 
-__all__ = ["SPLIT_NAMES", "read_image_folder", "split_folders"]
+__all__ = ["OTHER_FORMATS", "SPLIT_NAMES", "read_image_folder", "split_folders"]
 
 #: How people call the splits.
 SPLIT_NAMES = {
@@ -28,21 +30,27 @@ SPLIT_NAMES = {
     "validation": "validation",
     "test": "test",
 }
-_OTHER_FORMATS = {".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
+#: Images that are not read, by the ends of their names.
+OTHER_FORMATS = {".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
+
+_NAMED = 5  # subfolders that a warning names one by one
 
 
 def read_image_folder(folder: Path, *, form: Form | None = None, skip_bad: bool = False) -> RawData:
     """The .png files in the folder, else those in its subfolders, labelled by them; in natural order.
 
     Arguments and errors are those of `read_pngs`; a folder without .png files is an error too, and so is
-    a class without any.
+    a class without any. Images that are passed over, because of their format or because they lie in a
+    subfolder beside .png files, are told of in one warning; other files are nobody's business.
     """
     inside = _listed(folder)
     direct = _pngs(inside, folder)
-    if direct:
-        return read_pngs(direct, form=form, skip_bad=skip_bad)
     classes = [path for path in inside if path.is_dir()]
-    found = [_pngs(path.rglob("*"), path) for path in classes]
+    if direct:
+        _warn_of_others(folder, inside, [path for path in classes if any(_pngs(path.rglob("*"), path))])
+        return read_pngs(direct, form=form, skip_bad=skip_bad)
+    below = [list(path.rglob("*")) for path in classes]
+    found = [_pngs(paths, path) for paths, path in zip(below, classes, strict=True)]
     if not any(found):
         raise ChainruleError(
             f"the folder {folder} holds no .png file{_hint([folder, *classes])}; expected PNG images "
@@ -54,6 +62,7 @@ def read_image_folder(folder: Path, *, form: Form | None = None, skip_bad: bool 
                 f"the class folder {subfolder} holds no .png file{_hint([subfolder])}; put its images there, "
                 "or move it away"
             )
+    _warn_of_others(folder, [*inside, *chain.from_iterable(below)], [])
     code_of = {path: code for code, paths in enumerate(found) for path in paths}
     names = [str(path.relative_to(folder)) for path in code_of]
     raw = read_pngs(list(code_of), names=names, form=form, skip_bad=skip_bad)
@@ -82,7 +91,7 @@ def _listed(folder: Path) -> list[Path]:
 
 def _pngs(paths: Iterable[Path], folder: Path) -> list[Path]:
     """The .png files among the paths, in natural order."""
-    found = [p for p in paths if p.suffix.lower() == ".png" and not p.name.startswith(".") and p.is_file()]
+    found = [p for p in paths if p.suffix.lower() == ".png" and not p.name.startswith(".") and not p.is_dir()]
     return sorted(found, key=lambda path: _natural_order(str(path.relative_to(folder))))
 
 
@@ -95,5 +104,18 @@ def _natural_order(name: str) -> list[tuple[int, int, str]]:
 def _hint(folders: Iterable[Path]) -> str:
     """What to do where the images are there, but of another format."""
     suffixes = {path.suffix.lower() for folder in folders for path in _listed(folder)}
-    other = sorted(suffixes & _OTHER_FORMATS)
+    other = sorted(suffixes & OTHER_FORMATS)
     return f" (but {', '.join(other)}, which are to be converted to PNG)" if other else ""
+
+
+def _warn_of_others(folder: Path, paths: Iterable[Path], subfolders: list[Path]) -> None:
+    """One warning for images that are passed over: of other formats, and in subfolders beside images."""
+    other = [path.suffix.lower() for path in paths if path.suffix.lower() in OTHER_FORMATS]
+    said = []
+    if other:
+        said.append(f"{len(other):,} of other formats ({', '.join(sorted(set(other)))}): convert them to PNG")
+    if subfolders:
+        names = ", ".join(path.name for path in subfolders[:_NAMED]) + (", ..." * (len(subfolders) > _NAMED))
+        said.append(f"those in the subfolders {names}: beside .png files these are no classes")
+    if said:
+        warnings.warn(f"{folder}: images that were passed over: {'; '.join(said)}", stacklevel=3)

@@ -288,7 +288,8 @@ def _shuffled_split(count: int, label: str, seed: int) -> dict[str, Tensor]:
     held_out = max(1, count // 10)
     if count < 3:
         raise ChainruleError(
-            f"{label} holds {count} examples; expected at least 3 to split into train, validation and test"
+            f"{label} holds {count} example{'s' if count != 1 else ''}; expected at least 3 to split into "
+            "train, validation and test"
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     validation, test, train = order[:held_out], order[held_out : 2 * held_out], order[2 * held_out :]

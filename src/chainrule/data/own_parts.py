@@ -93,10 +93,13 @@ def checked_labels(raw: RawData, label: str, count: int) -> tuple[NDArray[np.int
     if given.dtype.kind == "U":
         names, codes = np.unique(given, return_inverse=True)
         return codes.astype(np.int64), tuple(map(str, names))
-    whole = given.dtype.kind in "iub" or (given.dtype.kind == "f" and bool((given == np.floor(given)).all()))
-    if not whole or given.min() < 0 or given.max() >= _MOST_CLASSES:
-        odd = given[(given < 0) | (given >= _MOST_CLASSES)] if whole else given
+    odd = given
+    if given.dtype.kind in "iubf":
+        numbers = given.astype(np.float64)
+        odd = given[~((numbers >= 0) & (numbers < _MOST_CLASSES) & (numbers == np.floor(numbers)))]
+    if len(odd):
         raise ChainruleError(
-            f"{label}: a label is {odd.ravel()[0]}; expected whole numbers 0, 1, ... below {_MOST_CLASSES:,}"
+            f"{label}: a label is {odd[0]}; expected whole numbers 0, 1, ... below {_MOST_CLASSES:,}, or "
+            "names as an array of texts"
         )
     return given.astype(np.int64), raw.label_names

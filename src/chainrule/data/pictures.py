@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.data.raw import DAMAGE, RawData, damaged, require_content
 from chainrule.errors import ChainruleError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 __all__ = ["Form", "read_pngs"]
 
@@ -22,6 +26,7 @@ Form = tuple[int, int, int]
 # Larger than any PNG of a data set; a small file can claim to be far larger than memory.
 _MOST_PIXELS = 2**26
 _NAMED = 5  # files that a warning names one by one
+_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
 @dataclass
@@ -46,7 +51,8 @@ def read_pngs(
     - `skip_bad`: leave out files that cannot be read or are of another kind or size, with one warning that
       names them.
 
-    Raises `ChainruleError`, which names the file that is damaged or of another kind.
+    The transparency of a single colour (tRNS) is not looked at. Raises `ChainruleError`, which names the file
+    that is damaged or of another kind, an animation, or stored turned.
     """
     known_as = dict(zip(paths, names or [path.name for path in paths], strict=True))
     reading = _Reading({}, {})
@@ -122,6 +128,7 @@ def _read_png(path: Path, wanted: Form | None) -> NDArray[np.uint8]:
             with Image.open(path, formats=["PNG"]) as image:
                 _check_png(path, image.mode, image.size, wanted)
                 pixels = np.asarray(image if image.mode == "RGB" else image.convert("L"))  # 1-bit: 0 / 255
+                _check_one_view(path, image)
     except ChainruleError:
         raise
     except (*DAMAGE, Image.DecompressionBombError) as error:
@@ -165,6 +172,22 @@ def _check_png(path: Path, mode: str, size: tuple[int, int], wanted: Form | None
     if wanted is not None and (size[1], size[0]) != wanted[1:]:
         raise ChainruleError(
             f"{path} is {size[1]} x {size[0]} pixels (height x width); expected {wanted[1]} x {wanted[2]}"
+        )
+
+
+def _check_one_view(path: Path, image: PillowImage) -> None:
+    """Refuse what viewers show otherwise than its pixels lie: animations, and images stored turned."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise ChainruleError(
+            f"{path} is an animated PNG of {frames} frames; expected one image: save the frame that is meant"
+        )
+    # EXIF may lie behind the pixels, so it is known when these are read.
+    orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
+    if orientation not in (0, 1):
+        raise ChainruleError(
+            f"{path} is stored turned (EXIF orientation {orientation}); turn its pixels first, for example "
+            "with Pillow's ImageOps.exif_transpose(Image.open(path)).save(path)"
         )
 
 

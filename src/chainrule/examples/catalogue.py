@@ -100,6 +100,12 @@ def find_example(name: str) -> Example:
     numbered = [example for example in EXAMPLES.values() if example.number == name]
     if numbered:
         return numbered[0]
+    named = [id_ for id_ in EXAMPLES if name.lower() in id_] if name.isalpha() else []
+    if named:
+        more = f" and {len(named) - 8} more" if len(named) > 8 else ""
+        raise ChainruleError(
+            f"{name!r} is no example, but part of the names of these: {', '.join(named[:8])}{more}."
+        )
     # The list of all 217 would not be read; the nearest ids and where the list is will do.
     known = [*EXAMPLES, *(example.number for example in EXAMPLES.values())]
     message = str(unknown_name("example", name, known)).partition(" Known: ")[0].rstrip(".")

@@ -24,6 +24,7 @@ from chainrule.arguments import real_number, whole_number
 from chainrule.conditionals import Categorical, Conditional
 from chainrule.errors import ChainruleError, unknown_name
 from chainrule.layers.attention import CausalSelfAttention, KeyValueCache, rotary_angles
+from chainrule.layers.experts import Experts, feed_forward
 from chainrule.layers.linear import Linear, PackedWeights
 from chainrule.layers.value_embedding import ParameterHead, ValueEmbedding
 from chainrule.models.sequence import SequenceModel, SequenceState
@@ -46,6 +47,8 @@ class Transformer(SequenceModel):
     - `num_kv_heads`: heads of keys and values, shared by groups of heads (Ainslie et al. 2023); None for
       as many as `num_heads`.
     - `expansion`: width of the MLPs over `width`.
+    - `num_experts`: MLPs in each layer, of which each place uses those `experts_used` that a linear map of it
+      rates highest (Shazeer et al. 2017), None for all of them; `num_experts=None` for one MLP and no map.
     - `window`: how many of the values read last a layer looks at; None for all of them.
     - `positions`: `"rotary"` (Su et al. 2021), `"sinusoidal"`, or `"learned"`, which has no others than
       those it was built for.
@@ -73,6 +76,8 @@ class Transformer(SequenceModel):
         num_heads: int = 6,
         num_kv_heads: int | None = None,
         expansion: float = 4.0,
+        num_experts: int | None = None,
+        experts_used: int | None = None,
         window: int | None = None,
         positions: Literal["rotary", "learned", "sinusoidal"] = "rotary",
         tie_weights: bool = True,
@@ -91,6 +96,8 @@ class Transformer(SequenceModel):
         self.num_kv_heads = num_kv_heads
         self.window = None if window is None else whole_number("window", window, minimum=1)
         self.expansion = real_number("expansion", expansion, above=0.0)
+        self.num_experts, self.experts_used = num_experts, experts_used
+        self._check_experts()
         self.dropout = real_number("dropout", dropout, minimum=0, below=1)
         self.positions, self.bias = positions, bool(bias)
         self.tie_weights, self.end = bool(tie_weights), self._checked_end(end)
@@ -102,7 +109,16 @@ class Transformer(SequenceModel):
         self.context_weight = nn.Linear(context_size, self.width, bias=False) if context_size else None
         inner = max(1, round(self.expansion * self.width))
         self.blocks = nn.ModuleList(  # type: ignore[assignment]
-            _Block(self.width, self.num_heads, shared, inner, self.window, self.dropout, self.bias)
+            _Block(
+                self.width,
+                self.num_heads,
+                shared,
+                inner,
+                self.window,
+                self.dropout,
+                self.bias,
+                self._new_experts(inner),
+            )
             for _ in range(self.num_layers)
         )
         self.norm = nn.LayerNorm(self.width, bias=self.bias)
@@ -130,6 +146,25 @@ class Transformer(SequenceModel):
                 "(width / num_heads)."
             )
         return shared
+
+    def _check_experts(self) -> None:
+        """Raise `ChainruleError` for more experts used than there are."""
+        if self.num_experts is not None:
+            whole_number("num_experts", self.num_experts, minimum=1)
+        if self.experts_used is None:
+            return
+        used = whole_number("experts_used", self.experts_used, minimum=1)
+        if used > (self.num_experts or 0):
+            raise ChainruleError(
+                f"experts_used={used} is more than num_experts={self.num_experts}; ask for at most as many."
+            )
+
+    def _new_experts(self, inner: int) -> Experts | None:
+        """The experts of one layer; None where it has a single MLP."""
+        if self.num_experts is None:
+            return None
+        used = self.num_experts if self.experts_used is None else self.experts_used
+        return Experts(self.width, inner, self.num_experts, used, bias=self.bias)
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -245,12 +280,13 @@ class Transformer(SequenceModel):
         """Multiply-adds of one parallel pass, the products of attention (as if not causal) included."""
         n, parts = self.num_variables, self.num_layers
         linear = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Linear))
+        linear -= sum(m.idle_weights for m in self.modules() if isinstance(m, Experts))
         reach = n if self.window is None else min(n, 2 * self.window)
         return n * (linear + 2 * parts * reach * self.width)
 
 
 class _Block(nn.Module):
-    """One layer: attention and an MLP, each normalised before and added to what it read."""
+    """One layer: attention and an MLP, or experts, each normalised before and added to what it read."""
 
     def __init__(
         self,
@@ -261,6 +297,7 @@ class _Block(nn.Module):
         window: int | None,
         dropout: float,
         bias: bool,
+        experts: Experts | None,
     ) -> None:
         super().__init__()
         self.dropout = dropout
@@ -269,8 +306,10 @@ class _Block(nn.Module):
             width, num_heads, num_kv_heads, window=window, bias=bias, dropout=dropout
         )
         self.mlp_norm = nn.LayerNorm(width, bias=bias)
-        self.up = Linear(width, inner, bias=bias)
-        self.down = Linear(inner, width, bias=bias)
+        self.mixture = experts
+        if experts is None:
+            self.up = Linear(width, inner, bias=bias)
+            self.down = Linear(inner, width, bias=bias)
 
     def forward(
         self,
@@ -281,8 +320,9 @@ class _Block(nn.Module):
     ) -> Tensor:
         h = h + self._dropped(self.attention(self.attention_norm(h), angles, cache, packed))
         normal = self.mlp_norm(h)
-        inner = nn.functional.gelu(self.up(normal) if packed is None else packed.apply(self.up, normal))
-        return h + self._dropped(self.down(inner) if packed is None else packed.apply(self.down, inner))
+        if self.mixture is None:
+            return h + self._dropped(feed_forward(normal, self.up, self.down, packed))
+        return h + self._dropped(self.mixture(normal, packed))
 
     def _dropped(self, added: Tensor) -> Tensor:
         if self.dropout and self.training:  # even at rate 0 it would draw from the global generator

@@ -13,7 +13,7 @@ from chainrule.saving import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "PAPER", "check_writable", "new_figure", "save_figure", "write_file"]
+__all__ = ["INK", "PAPER", "check_writable", "new_figure", "save_figure", "shortened", "write_file"]
 
 INK, PAPER = "#1f2430", "#ffffff"
 
@@ -48,6 +48,11 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
+
+
+def shortened(name: str, most: int = 22) -> str:
+    """The end of a long name, so that it does not run into its neighbour: files differ there."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def save_figure(figure: Figure, path: str | PathLike[str], *, overwrite: bool) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import ChainruleError
-from chainrule.report.files import INK, new_figure, save_figure
+from chainrule.report.files import INK, new_figure, save_figure, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +69,7 @@ def save_surprise_maps(
     ]
     captions = _totals(surprise)
     if names:
-        captions = [f"{name}\n{total}" for name, total in zip(names, captions, strict=True)]
+        captions = [f"{shortened(name)}\n{total}" for name, total in zip(names, captions, strict=True)]
     return save_figure(_figure(rows, captions, title), path, overwrite=overwrite)
 
 

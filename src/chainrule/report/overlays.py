@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import ChainruleError
-from chainrule.report.files import INK, new_figure, save_figure
+from chainrule.report.files import INK, new_figure, save_figure, shortened
 from chainrule.report.fillings import as_array
 from chainrule.report.grid import as_images
 
@@ -62,7 +62,8 @@ def save_surprise_overlays(
     shown = faded + np.sqrt(strength)[..., None] * (shades - faded)
     wide = min(columns, len(pixels))
     rows = -(-len(pixels) // wide)
-    figure = new_figure(_CELL * max(wide, 3) + 1.2, (_CELL + 0.25) * rows + (0.5 if title else 0.15))
+    cell = _CELL + (0.4 if names else 0.25)  # with its caption, of one line or two
+    figure = new_figure(_CELL * max(wide, 3) + 1.2, cell * rows + (0.5 if title else 0.15))
     axes = figure.subplots(rows, wide, squeeze=False)
     for index, ax in enumerate(axes.flat):
         if index >= len(pixels):
@@ -70,7 +71,7 @@ def save_surprise_overlays(
             continue
         ax.imshow(shown[index], interpolation="nearest")
         total = f"{surprise[index].sum():.0f} bits"
-        _bare(ax, f"{names[index]}: {total}" if names else total)
+        _bare(ax, f"{shortened(names[index])}\n{total}" if names else total)
     scale = np.linspace(0, 1, 256)
     paper = np.ones((256, 3))
     legend = paper + np.sqrt(scale)[:, None] * (colormaps["YlOrRd"](0.25 + 0.75 * scale)[:, :3] - paper)

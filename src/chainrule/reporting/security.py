@@ -111,9 +111,18 @@ def _of_detector(found: Defence) -> list[_Words]:
         f"nothing of the guard, {_share(worst.unnoticed)} are misread without an alarm: how many images of "
         "such attacks a detector finds says little of what an informed attacker can do. Who tries all "
         f"attacks of this page gets {_share(joint.unnoticed_by_any)} of those {joint.images} past the "
-        "detector."
+        f"detector.{_not_aimed_at(found.score)}"
     )
     return [("An attacker who knows the density", words)]
+
+
+def _not_aimed_at(score: str) -> str:
+    if score == "log-likelihood":
+        return ""
+    return (
+        f" But this detector reads another score, {score}, at which no attack of this page aims: who does "
+        "may get more past it."
+    )
 
 
 def _of_purifier(found: Defence) -> list[_Words]:

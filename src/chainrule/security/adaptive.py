@@ -28,10 +28,10 @@ from chainrule.likelihood import LikelihoodModel
 from chainrule.model import AutoregressiveModel
 from chainrule.security.attack_box import Box, Norm, box_of
 from chainrule.security.attack_carlini import error_margin
-from chainrule.security.attack_victims import Victim, as_victim, untouched
+from chainrule.security.attack_victims import Victim, as_victim, require_logits, untouched
 from chainrule.security.attacks import checked_labels
 
-__all__ = ["AdaptiveResult", "bpda", "joint_attack", "relaxed_log_prob"]
+__all__ = ["AdaptiveResult", "bpda", "joint_attack", "relaxed_log_prob", "with_gradients"]
 
 #: What log p counts beside the victim's margin, in logits for each nat; each is tried.
 _WEIGHTS = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)
@@ -115,10 +115,12 @@ def joint_attack(
     """
     levels = victim.levels if isinstance(victim, Classifier) else levels
     box = box_of(images, eps, norm, levels)
-    known = _with_gradients(victim, box.images)
+    known = with_gradients(victim, box.images)
     right, aim = _right_and_aim(known, box, labels, targets)
     _check_density(density, box)
     weights = tuple(real_number("every weight", weight, 0.0) for weight in weights)
+    if not weights:
+        raise ChainruleError("there are no weights of log p to try; give at least one, such as 0.01.")
     steps = whole_number("steps", steps, minimum=1)
     batch_size = whole_number("batch_size", batch_size, minimum=1)
     margin = real_number("margin", margin, above=0.0)
@@ -132,7 +134,7 @@ def joint_attack(
             found.append(best)
         clean = torch.cat([_log_prob(density, rows) for rows in torch.split(box.images, batch_size)])
     return AdaptiveResult(
-        images=torch.cat([best.images for best in found]).to(images.dtype),
+        images=torch.cat([best.images for best in found]).to(images),
         fooled=torch.cat([best.fooled for best in found]),
         log_prob=torch.cat([best.log_prob for best in found]),
         clean_log_prob=clean,
@@ -227,7 +229,7 @@ def bpda(
     levels = victim.levels if isinstance(victim, Classifier) else levels
     box = box_of(images, eps, norm, levels)
     assert box.eps is not None
-    known = _with_gradients(victim, box.images)
+    known = with_gradients(victim, box.images)
     right, aim = _right_and_aim(known, box, labels, targets)
     steps = whole_number("steps", steps, minimum=1)
     batch_size = whole_number("batch_size", batch_size, minimum=1)
@@ -240,7 +242,7 @@ def bpda(
             best, x = _Best(part.images), part.noise(generator)
             for step in range(steps + 1):
                 whole = part.settle(x)
-                purified = _purified(purify, whole, images.dtype).requires_grad_()
+                purified = _purified(purify, whole, images).requires_grad_()
                 with torch.enable_grad():
                     error = error_margin(known(purified), right[rows], aim[rows])
                     # No density here: among images that fool, the one by the greatest margin.
@@ -251,7 +253,7 @@ def bpda(
                 x = part.project(x + length * _direction(gradient, part.norm, 0.0))
             found.append(best)
     return AdaptiveResult(
-        images=torch.cat([best.images for best in found]).to(images.dtype),
+        images=torch.cat([best.images for best in found]).to(images),
         fooled=torch.cat([best.fooled for best in found]),
     )
 
@@ -259,7 +261,8 @@ def bpda(
 # ---------------------------------------------------------------- odds and ends
 
 
-def _with_gradients(victim: nn.Module | Callable[[Tensor], Any], images: Tensor) -> Victim:
+def with_gradients(victim: nn.Module | Callable[[Tensor], Any], images: Tensor) -> Victim:
+    """The victim, if an adaptive attack on these images can be made: `ChainruleError` where it cannot."""
     known = as_victim(victim, images)
     if tuple(images.shape[1:]) != known.event_shape:
         raise ChainruleError(
@@ -270,6 +273,7 @@ def _with_gradients(victim: nn.Module | Callable[[Tensor], Any], images: Tensor)
             "the victim has no gradients, which adaptive attacks need; only `attack` with rand, square or "
             "hop-skip-jump can be tried on it."
         )
+    require_logits(known, images, "an adaptive attack")
     return known
 
 
@@ -307,8 +311,8 @@ def _log_prob(density: LikelihoodModel, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _purified(purify: Callable[[Tensor], Tensor], whole: Tensor, dtype: torch.dtype) -> Tensor:
-    purified = purify(whole.to(dtype))
+def _purified(purify: Callable[[Tensor], Tensor], whole: Tensor, images: Tensor) -> Tensor:
+    purified = purify(whole.to(images))
     if not isinstance(purified, Tensor) or purified.shape != whole.shape:
         shape = tuple(purified.shape) if isinstance(purified, Tensor) else type(purified).__name__
         raise ChainruleError(f"purify must return images of shape {tuple(whole.shape)}, not {shape}.")

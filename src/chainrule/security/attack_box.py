@@ -101,7 +101,7 @@ def _beside(of_each: Tensor, images: Tensor) -> Tensor:
 
 
 def box_of(images: Tensor, eps: float | None, norm: str, levels: int | None) -> Box:
-    """A checked `Box` around images of any dtype.
+    """A checked `Box` around images of any dtype and device; it holds them on the CPU.
 
     Raises `ChainruleError` for values outside 0..levels-1, for images scaled to 0..1 where levels are whole
     numbers, and for an eps that can change nothing.
@@ -110,7 +110,8 @@ def box_of(images: Tensor, eps: float | None, norm: str, levels: int | None) -> 
     if not isinstance(images, Tensor) or images.ndim < 2 or len(images) == 0:
         shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise ChainruleError(f"images must be a tensor (batch, *event_shape) with at least one, not {shape}.")
-    x = images.detach().double() if images.dtype == torch.float64 else images.detach().float()
+    x = images.detach().cpu()
+    x = x if x.dtype == torch.float64 else x.float()
     if not bool(x.isfinite().all()):
         raise ChainruleError("the images hold NaN or infinite values.")
     levels = None if levels is None else whole_number("levels", levels, minimum=2)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from chainrule.contrasts.accuracy import accuracy, logits_of
 from chainrule.errors import ChainruleError
+from chainrule.security.attack_victims import as_victim
 
 __all__ = ["AttackMeasures", "measure_attack"]
 
@@ -40,6 +41,7 @@ def measure_attack(
         raise ChainruleError(
             f"the attacked images have shape {tuple(attacked.shape)}, the originals {tuple(images.shape)}."
         )
+    victim = as_victim(victim, images.float())
     before, after = accuracy(victim, images, labels), accuracy(victim, attacked, labels)
     change = (attacked.double() - images.double()).flatten(1)
     fallen = (~after.correct[before.correct]).double().mean().item()

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from chainrule.arguments import real_number, whole_number
 from chainrule.contrasts import Classifier
+from chainrule.contrasts.accuracy import as_weights
 from chainrule.errors import ChainruleError
 from chainrule.inputs import checked_event_shape
 
-__all__ = ["Victim", "as_victim", "untouched"]
+__all__ = ["Victim", "as_victim", "read_by", "require_logits", "untouched"]
 
 
 class Victim(nn.Module):
@@ -68,23 +69,15 @@ class Victim(nn.Module):
                 f"the victim takes images of shape (batch, {', '.join(map(str, self.event_shape))}), not "
                 f"{tuple(images.shape)}."
             )
-        reference = next((p for p in self.module.parameters() if p.is_floating_point()), None)
-        x = images.float() if reference is None else images.to(reference)
-        try:
-            logits = self.module(x if self.scale == 1.0 else x / self.scale)
-        except (RuntimeError, IndexError, TypeError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ChainruleError(
-                f"the victim {type(self.module).__name__} cannot read images of shape {tuple(x.shape)} "
-                f"({reason}); say what it takes: Victim.wrap(module, event_shape=..., num_classes=...)."
-            ) from None
+        x = as_weights(self.module, images)
+        logits = read_by(self.module, x if self.scale == 1.0 else x / self.scale)
         if not isinstance(logits, Tensor) or logits.shape != (len(images), self.num_classes):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ChainruleError(
                 f"the victim {type(self.module).__name__} must give logits of shape (batch, "
                 f"{self.num_classes}), but for {len(images)} images it gave {shape}."
             )
-        return logits
+        return logits.to(images.device)  # an attack keeps its images where they are, wherever the weights lie
 
     def has_gradients(self, images: Tensor) -> bool:
         """Whether the logits say in which direction to move these images: a gradient that is not all zero."""
@@ -97,6 +90,12 @@ class Victim(nn.Module):
             weights = torch.linspace(1.0, 2.0, self.num_classes).to(logits)
             (gradient,) = torch.autograd.grad((logits * weights).sum(), x, allow_unused=True)
         return gradient is not None and bool(gradient.isfinite().all()) and bool((gradient != 0).any())
+
+    def gives_probabilities(self, images: Tensor) -> bool:
+        """Whether what it says of these images are no logits but probabilities: 0 or more, and 1 in sum."""
+        with untouched(self), torch.no_grad():
+            given = self(images[:8])
+        return bool((given >= 0).all()) and bool(((given.sum(1) - 1).abs() < 1e-3).all())
 
     def extra_repr(self) -> str:
         """What is known of it."""
@@ -134,17 +133,32 @@ def as_victim(classifier: nn.Module | Callable[[Tensor], Any], images: Tensor) -
     return Victim(module, images.shape[1:], _number_of_logits(module, images))
 
 
-def _number_of_logits(module: nn.Module, images: Tensor) -> int:
-    reference = next((p for p in module.parameters() if p.is_floating_point()), None)
-    x = images[:1].float() if reference is None else images[:1].to(reference)
+def read_by(module: nn.Module, x: Tensor) -> Any:
+    """What a module says of images; `ChainruleError` where it cannot read them."""
     try:
-        with untouched(module), torch.no_grad():
-            logits = module(x)
+        return module(x)
     except (RuntimeError, IndexError, TypeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ChainruleError(
-            f"the victim {type(module).__name__} cannot read images of shape {tuple(x.shape)} ({reason})."
+            f"the classifier {type(module).__name__} cannot read images of shape {tuple(x.shape)} ({reason})."
         ) from None
+
+
+def require_logits(victim: Victim, images: Tensor, attack: str) -> None:
+    """`ChainruleError` where the victim gives probabilities, whose gradients vanish where it is sure.
+
+    An attack that follows those finds little, and a defence would look better than it is.
+    """
+    if victim.gives_probabilities(images):
+        raise ChainruleError(
+            f"the victim gives probabilities (each row sums to 1), and {attack} needs logits: leave out its "
+            "softmax, or take the logarithm of what it gives."
+        )
+
+
+def _number_of_logits(module: nn.Module, images: Tensor) -> int:
+    with untouched(module), torch.no_grad():
+        logits = read_by(module, as_weights(module, images[:1].float()))
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ChainruleError(

@@ -27,7 +27,7 @@ from chainrule.errors import ChainruleError, unknown_name
 from chainrule.security.attack_box import Box, Norm, box_of
 from chainrule.security.attack_carlini import carlini_l2, carlini_linf
 from chainrule.security.attack_library import Asked, check_installed, run_attack
-from chainrule.security.attack_victims import Victim, as_victim
+from chainrule.security.attack_victims import Victim, as_victim, require_logits
 
 __all__ = [
     "ATTACKS",
@@ -123,8 +123,9 @@ def attack(
     - `steps`, `step_size`: of the iteration, where there is one; as published if not given.
     - `seed`: of random starts and noise.
 
-    Nothing of the victim is changed. Raises `ChainruleError` for images of another shape or range, where the
-    victim has no gradients and the attack needs them, and where the toolbox is not installed.
+    Nothing of the victim is changed; it may lie on another device than the images. Raises `ChainruleError`
+    for images of another shape or range, where the victim has no gradients or gives probabilities instead of
+    logits and the attack needs them, and where the toolbox is not installed.
     """
     if name not in ATTACKS:
         raise unknown_name("attack", name, ATTACKS)
@@ -142,7 +143,7 @@ def attack(
     aims = _aims(kind, name, known, box.images, labels, targets)
     seed, batch_size = checked_seed(seed), whole_number("batch_size", batch_size, minimum=1)
     if name == "rand":
-        return box.noise(torch.Generator().manual_seed(seed)).to(images.dtype)
+        return box.noise(torch.Generator().manual_seed(seed)).to(images)
     own = _OWN.get(name)
     if own is None:
         check_installed()
@@ -151,6 +152,8 @@ def attack(
         raise ChainruleError(
             f"the victim has no gradients, which {name} needs; it can be attacked as a black box: {blind}."
         )
+    if kind.gradients:
+        require_logits(known, box.images, name)
     steps = None if steps is None else whole_number("steps", steps, minimum=1)
     if own is not None:
         chosen = {} if steps is None else {"steps": steps}
@@ -174,8 +177,8 @@ def attack(
         )
         moved = run_attack(known, box.images, aims, box.high, asked)
     if kind.needs_eps:
-        return box.settle(moved).to(images.dtype)
-    return _settled_beyond(known, box, moved, aims, targeted=targets is not None).to(images.dtype)
+        return box.settle(moved).to(images)
+    return _settled_beyond(known, box, moved, aims, targeted=targets is not None).to(images)
 
 
 def _settled_beyond(victim: Victim, box: Box, moved: Tensor, aims: Tensor, *, targeted: bool) -> Tensor:
@@ -220,6 +223,8 @@ def _aims(
 
 def checked_labels(name: str, labels: Any, count: int, num_classes: int) -> Tensor:
     """Labels as int64 `(count,)` on the CPU, or a `ChainruleError` for another number of them or range."""
+    if count == 0:
+        raise ChainruleError("there are no images; expected at least one.")
     try:
         found = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError):

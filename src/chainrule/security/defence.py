@@ -24,11 +24,10 @@ from chainrule.contrasts.accuracy import logits_of
 from chainrule.detection import Figure, alarm_report, detection_report
 from chainrule.detection.scores import Booleans, Floats
 from chainrule.errors import ChainruleError, unknown_name
-from chainrule.inputs import check_shape
-from chainrule.security.adaptive import AdaptiveResult, bpda, joint_attack
+from chainrule.security.adaptive import AdaptiveResult, bpda, joint_attack, with_gradients
 from chainrule.security.attacks import ATTACKS, attack, checked_labels, default_eps
 from chainrule.security.guard import PixelDefend
-from chainrule.security.passes import Passed, checked_levels
+from chainrule.security.passes import Passed, checked_images, checked_levels
 
 __all__ = [
     "CLEAN",
@@ -129,7 +128,8 @@ class KnowsPurifier:
 class Defence:
     """What `measure_defence` found.
 
-    - `eps`, `purify_eps`: how far an attack, and the purifier, may move a pixel, in levels.
+    - `eps`, `purify_eps`: how far an attack, and the purifier, may move a pixel, in levels; `score`: by which
+      the guard detects.
     - `seen`: clean images first, then those of each attack, all of the same originals; `labels`: right ones.
     - `joint`, `through`: the attacks by somebody who knows the density, or the purifier; None where no image
       was read rightly, so that nothing was left to attack.
@@ -137,6 +137,7 @@ class Defence:
 
     eps: float
     purify_eps: int
+    score: str
     levels: int
     labels: Tensor
     seen: tuple[Seen, ...]
@@ -173,6 +174,7 @@ class Defence:
             "images": len(self.labels),
             "eps": self.eps,
             "purify_eps": self.purify_eps,
+            "score": self.score,
             "clean": self.clean.as_dict(),
             "attacks": attacks,
             "joint": _all_numbers(self.joint),
@@ -207,11 +209,12 @@ def measure_defence(
     - `on_stage`: called with what comes next, its number and how many stages there are.
 
     Raises `ChainruleError` for images that the density was not made for, for unknown attacks, and for a
-    victim without gradients, on which no adaptive attack can be measured.
+    victim without gradients, or of probabilities, on which no adaptive attack can be measured.
     """
     names = _checked_names(attacks)
-    check_shape(images, guard.density.event_shape)
+    images = checked_images(guard.density, images)
     levels = checked_levels(guard.density)
+    known = with_gradients(victim, images.float())  # said before the hours of attacks that need none
     eps = default_eps(levels) if eps is None else eps
     few = whole_number("adaptive_images", adaptive_images, minimum=1)
     stages = [CLEAN, *names, "joint", "bpda"]
@@ -221,7 +224,7 @@ def measure_defence(
             on_stage(name, stages.index(name) + 1, len(stages))
 
     begin(CLEAN)
-    right = checked_labels("labels", labels, len(images), logits_of(victim, images[:1]).shape[1])
+    right = checked_labels("labels", labels, len(images), known.num_classes)
     seen = [_seen(CLEAN, guard, victim, images, images, right)]
     for name in names:
         begin(name)
@@ -243,7 +246,7 @@ def measure_defence(
         outcomes = [*informed, *(_Tried(s.alarms[rows], s.right[rows], s.right_purified[rows]) for s in seen)]
         joint = _joint(by_joint, outcomes)
         through = _through(by_bpda, outcomes, seen[0].right_purified[rows])
-    return Defence(float(eps), guard.eps, levels, right, tuple(seen), joint, through)
+    return Defence(float(eps), guard.eps, guard.score.name, levels, right, tuple(seen), joint, through)
 
 
 def share(flags: Any) -> Figure:

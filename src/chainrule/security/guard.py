@@ -67,6 +67,8 @@ class PixelDefend:
         reference: Reference = "calibration",
         about: dict[str, Any] | None = None,
     ) -> None:
+        if reference not in REFERENCES:
+            raise unknown_name("reference", reference, REFERENCES)
         self.density, self.background = density, background
         self.detector, self.score, self.places = detector, score, places
         self.eps, self.least_log_prob = whole_number("eps", eps), float(least_log_prob)
@@ -209,7 +211,7 @@ class PixelDefend:
         """The classifier behind this guard, as an `nn.Module` from images of levels to logits.
 
         - `mode`: `"purify"` every image; `"refuse"` odd ones, by one more class at the end; `"both"`: refuse
-          what is still odd, and purify the rest.
+          odd ones, and purify the rest.
         - `scale`: what levels are divided by before the classifier sees them: 255 for one that reads 0-1.
         - `adaptive`, `bits`: as in `purify`.
         """

@@ -1,7 +1,8 @@
 """Guards on disk: `guard.json`, for people, and `guard.safetensors`, the scores of the clean images.
 
 They lie beside the density, and name the digest of its weights: a run that was trained again is noticed.
-Nothing is pickled.
+The JSON also names the digest of the scores it belongs to, so that two writers at once, or a folder caught
+between two writes, are noticed instead of giving other p-values. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors.numpy import load as load_arrays
 
 from chainrule._version import __version__
 from chainrule.detection.detector import Detector
+from chainrule.detection.scores import Floats
 from chainrule.detection.thresholds import Rule
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
 from chainrule.loading import load
-from chainrule.saving import CONFIG_NAME, json_bytes, read_tensors, tensor_bytes, write_together
+from chainrule.saving import CONFIG_NAME, json_bytes, tensor_bytes, write_together
 from chainrule.security.places import PeakSurprise
 from chainrule.security.registry import resolve_score
 
@@ -42,19 +45,19 @@ def write_guard(guard: PixelDefend, folder: Path, *, overwrite: bool) -> None:
         raise ChainruleError(
             f"{folder} already holds a guard; pass overwrite=True to replace it, or another folder."
         )
-    try:
-        described = json_bytes(_config(guard))
-    except TypeError as error:
-        raise ChainruleError(f"what was noted `about` the guard is not JSON ({error}).") from None
-    _place(guard.density, folder, "density", overwrite=False)
-    if guard.background is not None:
-        _place(guard.background, folder / BACKGROUND, "background model", overwrite=overwrite)
     arrays = {"calibration": guard.detector.calibration}
     arrays |= {f"places.{name}": values for name, values in guard.places.learned().items()}
     arrays |= {f"{_LEARNED}{name}": values for name, values in guard.score.learned().items()}
     content = tensor_bytes(
         {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
     )
+    try:
+        described = json_bytes({**_config(guard), "arrays_sha256": hashlib.sha256(content).hexdigest()})
+    except TypeError as error:
+        raise ChainruleError(f"what was noted `about` the guard is not JSON ({error}).") from None
+    _place(guard.density, folder, "density", overwrite=False)
+    if guard.background is not None:
+        _place(guard.background, folder / BACKGROUND, "background model", overwrite=overwrite)
     write_together({folder / ARRAYS_NAME: content, folder / GUARD_NAME: described})
 
 
@@ -63,7 +66,7 @@ def read_guard(folder: Path) -> PixelDefend:
     from chainrule.security.guard import PixelDefend
 
     config = _read_config(folder)
-    arrays = {name: values.double().numpy() for name, values in read_tensors(folder / ARRAYS_NAME).items()}
+    arrays = _read_arrays(folder / ARRAYS_NAME, str(config["arrays_sha256"]))
     density = load(folder)
     background = load(folder / BACKGROUND) if config["background_sha256"] else None
     for model, digest in ((density, "density_sha256"), (background, "background_sha256")):
@@ -92,8 +95,25 @@ def read_guard(folder: Path) -> PixelDefend:
             reference=config["reference"],
             about=config["about"],
         )
-    except (KeyError, TypeError) as error:
+    except ChainruleError as error:
+        raise ChainruleError(f"{folder / GUARD_NAME}: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
         raise ChainruleError(f"{folder / GUARD_NAME} is damaged ({error!r}); fit the guard again.") from None
+
+
+def _read_arrays(path: Path, digest: str) -> dict[str, Floats]:
+    """What the guard learned of clean images, if it is what the description beside it was written for."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ChainruleError(f"{path} cannot be read ({error.strerror}); fit the guard again.") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ChainruleError(
+            f"{path} does not belong to the {GUARD_NAME} beside it (damaged, or two were saved at once?); "
+            "fit the guard again."
+        )
+    arrays: dict[str, Floats] = load_arrays(content)
+    return arrays
 
 
 def model_digest(model: LikelihoodModel) -> str:
@@ -142,7 +162,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise ChainruleError(f"{path} cannot be read ({error}); fit the guard again.") from None
-    known = {"format", "score", "rule", "reference", "eps", "density_sha256", "background_sha256"}
+    known = {"format", "score", "rule", "reference", "eps", "arrays_sha256"}
+    known |= {"density_sha256", "background_sha256"}
     if not isinstance(config, dict) or not known <= config.keys():
         raise ChainruleError(f"{path} is no guard's description; fit the guard again.")
     if config["format"] != FORMAT:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.arguments import real_number
+from chainrule.contrasts.accuracy import as_weights
 from chainrule.errors import ChainruleError, unknown_name
+from chainrule.security.attack_victims import read_by
 
 if TYPE_CHECKING:
     from chainrule.security.guard import PixelDefend
@@ -66,11 +68,12 @@ class GuardedClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits; those of the last class, if it means refused, are far above or below all others."""
-        seen = self.purify(images)
-        logits: Tensor = self.classifier(seen.to(torch.get_default_dtype()) / self.scale)
+        seen = as_weights(self.classifier, self.purify(images))
+        logits: Tensor = read_by(self.classifier, seen if self.scale == 1.0 else seen / self.scale)
         if not self.refusals:
             return logits
-        alarms = torch.from_numpy(self.guard.alarms(seen.detach())).to(logits.device)
+        # Of the images as they came: calibrated on such, purified ones all look usual, or all too usual.
+        alarms = torch.from_numpy(self.guard.alarms(images.detach())).to(logits.device)
         refused = torch.where(alarms, _SURE, -_SURE).to(logits)
         return torch.cat([logits, refused[:, None]], dim=1)
 

@@ -154,6 +154,8 @@ def checked_images(model: LikelihoodModel, images: Tensor) -> Tensor:
     check_shape(images, model.event_shape)
     if not len(images):
         raise ChainruleError("there are no images; expected at least one.")
+    if images.is_floating_point() and not bool(images.isfinite().all()):
+        raise ChainruleError("the images hold NaN or infinite values; expected whole levels.")
     low, high = float(images.min()), float(images.max())
     trained = f"the density was trained on levels 0..{levels - 1}"
     if low < 0:
@@ -167,7 +169,7 @@ def checked_images(model: LikelihoodModel, images: Tensor) -> Tensor:
         )
     if levels == 2 and high > 1:
         raise ChainruleError(f"the images hold {high:g}, but {trained}: make them black and white.")
-    if images.is_floating_point() and not bool((images == images.floor()).all()):  # NaN too
+    if images.is_floating_point() and not bool((images == images.floor()).all()):
         odd = images[images != images.floor()].flatten()[0].item()
         raise ChainruleError(f"the images hold {odd:g}, but {trained}: round them (whole levels only).")
     if high >= levels:

@@ -20,10 +20,11 @@ from chainrule.models import RNN, Transformer
 from chainrule.models.sequence import SequenceModel
 from chainrule.saving import CONFIG_NAME
 from chainrule.series.model import SeriesModel
-from chainrule.series.schema import SERIES_NAME, SeriesSchema, TimeSeries, learn_schema
+from chainrule.series.schema import SERIES_NAME, SeriesSchema, TimeSeries, checked_frame, learn_schema
 from chainrule.series.splits import SHARES, SHORTEST, part_edges
 from chainrule.tables import read_table
 from chainrule.training import fit
+from chainrule.training.notes import path_of, plan_note
 from chainrule.training.run import check_place
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ DEFAULT_STEPS = 1500
 
 #: Windows begin so many times in a length; so many of them make an update.
 _OVERLAP, _BATCH = 8, 32
-#: How often a run is validated, whatever its length.
-_VALIDATIONS = 40
+#: How often a run is validated, whatever its length; where nobody says how long it is to be, the last ones
+#: are left out when so many bring nothing.
+_VALIDATIONS, _PATIENCE = 40, 10
 
 _TRAINING: dict[str, dict[str, Any]] = {
     "rnn": {"learning_rate": 3e-3, "weight_decay": 1e-2, "clip_norm": 1.0, "ema_decay": 0.99},
@@ -69,7 +71,7 @@ def fit_series(
     difference: bool | Literal["auto"] = "auto",
     missing: bool | Literal["auto"] = "auto",
     length: int | None = None,
-    steps: int = DEFAULT_STEPS,
+    steps: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
     resume: bool = False,
@@ -87,15 +89,20 @@ def fit_series(
     - `numeric`: the family of all values; `DEFAULT_NUMERIC` unless given.
     - `difference`, `missing`: as in `learn_schema`; all scales are those of the training part.
     - `length`: steps in a window of training, `DEFAULT_LENGTH` or fewer in a short series.
-    - `steps`: updates in all (`epochs` in `training` says otherwise).
+    - `steps`: updates in all (`epochs` in `training` says otherwise); None for `DEFAULT_STEPS`, fewer where
+      the validation stops falling.
     - `training`: fields of `TrainingSettings`; `resume`, `overwrite`, `progress`, `notes`: as in `fit`.
+
+    The run notes the path of a file, so that `chainrule evaluate` and `train --resume` find it again.
 
     Raises `ChainruleError` for a series or settings that cannot be used, and what `fit` raises.
     """
     folder, seed = some_path("out", out), checked_seed(seed)
     check_place(folder, resume=resume, overwrite=overwrite)
     settings = _checked_settings(model, model_settings)
-    frame = read_table(source) if isinstance(source, str | Path) else source
+    frame = checked_frame(read_table(source) if isinstance(source, str | Path) else source)
+    if len(frame) < 2:  # has no step
+        part_edges(len(frame))
     schema, series = learn_schema(
         frame, time, columns=columns, train_share=SHARES[0], difference=difference, missing=missing
     )
@@ -104,6 +111,17 @@ def fit_series(
         schema.check_missing(series)
     data = _dataset(schema, series, length)
     family = _family(numeric, schema)
+    noted = _noted(
+        source,
+        frame,
+        schema,
+        model=model,
+        allow_missing=missing is True,
+        options={"difference": difference, "length": length, "steps": steps}
+        | ({} if numeric is None else {"numeric": resolve_conditional(numeric).spec()}),
+        settings=dict(model_settings or {}),
+        training={"seed": seed, **training},
+    )
     build = SERIES_MODELS[model][0]
     period = len(schema.columns)
     if model == "transformer":
@@ -115,8 +133,11 @@ def fit_series(
     made = SeriesModel(schema, network)
     updates = {**_TRAINING[model], "batch_size": _BATCH, **training}
     if "epochs" not in updates:
+        if steps is None:
+            updates.setdefault("patience", _PATIENCE)
         an_epoch = math.ceil(len(data.split("train")) / updates["batch_size"])
-        updates["epochs"] = math.ceil(whole_number("steps", steps, minimum=1) / an_epoch)
+        count = DEFAULT_STEPS if steps is None else whole_number("steps", steps, minimum=1)
+        updates["epochs"] = math.ceil(count / an_epoch)
     updates.setdefault("validate_every", max(1, updates["epochs"] // _VALIDATIONS))
     fit(
         network,
@@ -125,12 +146,20 @@ def fit_series(
         overwrite=overwrite,
         resume=resume,
         progress=progress,
-        notes=dict(notes or {}),
+        notes={**noted, **(notes or {})},
         on_begin=schema.save,
         seed=seed,
         **updates,
     )
     return made
+
+
+def _noted(source: object, frame: DataFrame, schema: SeriesSchema, **plan: Any) -> dict[str, Any]:
+    """What the command line needs to evaluate and resume the run; empty where it could not say the same."""
+    if schema.names != tuple(name for name in frame.columns if name in schema.names):
+        return {}
+    drop = [name for name in frame.columns if name not in (*schema.names, schema.time)]
+    return plan_note("series", {"data": path_of(source)}, time=schema.time, drop=drop, **plan)
 
 
 def _checked_settings(model: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -147,6 +176,8 @@ def _checked_settings(model: str, given: Mapping[str, Any] | None) -> dict[str, 
 
 def _family(numeric: str | Mapping[str, object] | Conditional | None, schema: SeriesSchema) -> Conditional:
     """The family of every value; `ChainruleError` for one that is not of real numbers."""
+    if not isinstance(numeric, str | Mapping | Conditional | None):
+        raise ChainruleError(f"numeric={numeric!r}: expected the name of a family, such as student_t.")
     family = resolve_conditional(DEFAULT_NUMERIC if numeric is None else numeric)
     if isinstance(family, Missing | Mixed) or family.support() is not None:
         raise ChainruleError(

@@ -61,7 +61,7 @@ class Forecast:
         return pd.DataFrame(columns)
 
     def paths_frame(self) -> DataFrame:
-        """A row for each step of each path: `path`, the time, and the columns."""
+        """A row for each step of each path: `path`, the time, the columns (`path_` if one is called so)."""
         import pandas as pd
 
         count, steps, _ = self.paths.shape
@@ -70,7 +70,7 @@ class Forecast:
             self.time_name: np.tile(np.asarray(self.times), count),
         }
         for place, name in enumerate(self.names):
-            columns[name] = self.paths[:, :, place].reshape(-1)
+            columns[f"{name}_" if name == "path" else name] = self.paths[:, :, place].reshape(-1)
         return pd.DataFrame(columns)
 
 

@@ -15,7 +15,7 @@ from chainrule.errors import ChainruleError
 from chainrule.loading import load as load_model
 from chainrule.models.sequence import Passage, SequenceModel
 from chainrule.series.forecasting import Forecast, first_hole, last_known, read_on, refuse_nothing, roll_out
-from chainrule.series.schema import SeriesSchema, TimeSeries
+from chainrule.series.schema import SeriesSchema, TimeSeries, checked_frame
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -115,7 +115,7 @@ class SeriesModel:
         whole_number("steps", steps, minimum=1)
         (paths,) = self.paths_from(series, [len(series)], steps, num_paths=num_paths, seed=seed)
         count = len(series)
-        column = None if self.schema.time is None else frame[self.schema.time]
+        column = None if self.schema.time is None else checked_frame(frame)[self.schema.time]
         times = self.schema.axis.times(column, np.arange(count, count + steps))
         return Forecast(paths, times, self.schema.names, self.time_name)
 
@@ -163,8 +163,10 @@ class SeriesModel:
 
     @property
     def time_name(self) -> str:
-        """What results call the column of times."""
-        return "step" if self.schema.time is None else self.schema.time
+        """What results call the column of times: its name, unless that of another of their columns."""
+        name = "step" if self.schema.time is None else self.schema.time
+        taken = {"score", "path", *self.schema.names, *(f"score_{name}" for name in self.schema.names)}
+        return f"{name} (time)" if name in taken else name
 
     # ---------------------------------------------------------------- saving
 

@@ -29,9 +29,9 @@ from chainrule.tables.transforms import Standard
 from chainrule.tables.values import as_numbers
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
-__all__ = ["SERIES_NAME", "SeriesColumn", "SeriesSchema", "TimeSeries", "learn_schema"]
+__all__ = ["SERIES_NAME", "SeriesColumn", "SeriesSchema", "TimeSeries", "checked_frame", "learn_schema"]
 
 SERIES_NAME = "series.json"
 
@@ -103,6 +103,7 @@ class SeriesSchema(BaseModel):
         Raises `ChainruleError` for columns that are not there, times that are not in order or not on the
         steps, values that are no finite numbers, and a table without a row.
         """
+        frame = checked_frame(frame)
         for name in (*self.names, *(() if self.time is None else (self.time,))):
             if name not in frame.columns:
                 raise ChainruleError(
@@ -192,7 +193,11 @@ def learn_schema(
 
     Raises `ChainruleError` for a table that is no series, saying where and why.
     """
+    frame = checked_frame(frame)
     names = _checked_columns(frame, time, columns)
+    for option, value in (("difference", difference), ("missing", missing)):
+        if value not in (True, False, "auto"):
+            raise ChainruleError(f'{option}={value!r}: expected True, False or "auto".')
     if len(frame) < 2:
         raise ChainruleError(f"a series needs at least two rows to learn from, not {len(frame)}.")
     axis = TimeAxis(kind="rows") if time is None else TimeAxis.learn(frame[time])
@@ -201,24 +206,38 @@ def learn_schema(
     of_columns = []
     for place, name in enumerate(names):
         x = train[:, place]
-        of_columns.append(_column(name, x, difference))
-        refuse_extremes(x[~np.isnan(x)], frame[name].dropna(), name)
+        of_columns.append(_column(frame[name].dropna(), name, x, difference))
     known = bool(np.isnan(series.values).any()) if missing == "auto" else missing
     schema = SeriesSchema(columns=tuple(of_columns), time=time, axis=axis, missing=known)
     schema.check_missing(series)
     return schema, series
 
 
-def _checked_columns(frame: DataFrame, time: str | None, columns: Sequence[str] | None) -> tuple[str, ...]:
+def checked_frame(frame: DataFrame) -> DataFrame:
+    """The table with names of columns that are texts; `ChainruleError` for no table, or one name twice."""
+    if not hasattr(frame, "columns"):
+        raise ChainruleError(f"expected a pandas DataFrame, not {type(frame).__name__}.")
     names = [str(name) for name in frame.columns]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ChainruleError(f"the table has two columns named {name!r}; rename one of them.")
+    return frame if names == list(frame.columns) else frame.set_axis(names, axis=1)
+
+
+def _checked_columns(frame: DataFrame, time: str | None, columns: Sequence[str] | None) -> tuple[str, ...]:
+    names = list(frame.columns)
     if time is not None and time not in names:
         raise ChainruleError(f"there is no time column {time!r}; the columns are {', '.join(names)}.")
+    if isinstance(columns, str):
+        columns = [columns]
     wanted = [name for name in names if name != time] if columns is None else list(columns)
     if not wanted:
         raise ChainruleError("there is no column to model beside the time.")
     for name in wanted:
-        if name not in names or name == time:
-            raise ChainruleError(f"{name!r} is no column to model; the columns are {', '.join(names)}.")
+        if name not in names or name == time or wanted.count(name) > 1:
+            raise ChainruleError(
+                f"{name!r} is no column to model, or twice; the columns are {', '.join(names)}."
+            )
     return tuple(wanted)
 
 
@@ -239,13 +258,14 @@ def _read(frame: DataFrame, time: str | None, names: Sequence[str], axis: TimeAx
     return TimeSeries(values, axis.times(column, np.arange(count)), tuple(names), rows)
 
 
-def _column(name: str, x: Values, difference: bool | Literal["auto"]) -> SeriesColumn:
-    """How a column `(T,)` of the training part is brought to scale."""
+def _column(cells: Series, name: str, x: Values, difference: bool | Literal["auto"]) -> SeriesColumn:
+    """How a column `(T,)` of the training part, read from these cells, is brought to scale."""
     present = x[~np.isnan(x)]
     if len(present) < 3:
         raise ChainruleError(
             f"column {name!r} has {len(present)} values in the training part; expected at least 3."
         )
+    refuse_extremes(present, cells, name)
     spread = float(np.ptp(present))
     if spread <= 1e-12 * float(np.abs(present).max()):
         raise ChainruleError(

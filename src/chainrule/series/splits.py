@@ -17,7 +17,8 @@ def part_edges(steps: int) -> tuple[int, int]:
     """The steps at which training and validation end; `ChainruleError` for too few of them."""
     if steps < SHORTEST:
         raise ChainruleError(
-            f"a series of {steps} steps is too short to be split into training, validation and test; "
+            f"a series of {steps} step{'' if steps == 1 else 's'} is too short to be split into training, "
+            f"validation and test; "
             f"expected at least {SHORTEST}."
         )
     return int(SHARES[0] * steps), int(SHARES[1] * steps)

@@ -7,6 +7,7 @@ first place. A step that was left out is a row of missing values.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,6 +28,11 @@ Steps = NDArray[np.int64]
 #: A time may be off its step by this part of one, which is what rounded clocks do.
 _TOLERANCE = 1e-3
 _SECOND = 10**9  # nanoseconds
+_DAY = 86_400  # seconds
+#: Dates that are written as whole numbers, and where these lie.
+_COMPACT = (("%Y%m%d", 19000101, 21001231), ("%Y%m", 190001, 210012))
+#: What a time ends with that says its zone.
+_ZONE = r"(?<=:\d\d)((?:\.\d+)?) ?(?:Z|[+-]\d\d:?(?:\d\d)?)$"
 
 
 class TimeAxis(BaseModel):
@@ -49,7 +55,7 @@ class TimeAxis(BaseModel):
 
         Raises `ChainruleError` for times that are none, missing, unsorted, duplicated or irregular.
         """
-        if not _holds_dates(column):
+        if not (_holds_dates(column) or _are_compact(column)):
             numbers = _numbers(column)
             _check_increasing(numbers, column)
             return cls._checked("number", numbers, column)
@@ -82,7 +88,8 @@ class TimeAxis(BaseModel):
         """
         if self.kind == "rows" or column is None:
             return np.arange(rows)
-        if (self.kind != "number") != _holds_dates(column):
+        holds_dates = _holds_dates(column) or (self.kind != "number" and _are_compact(column))
+        if (self.kind != "number") != holds_dates:
             wanted = "numbers" if self.kind == "number" else "dates"
             raise ChainruleError(
                 f"time column {column.name!r} holds {shown(column.iloc[0])}; expected {wanted}, as the model "
@@ -92,9 +99,11 @@ class TimeAxis(BaseModel):
             places = _numbers(column)
             _check_increasing(places, column)
         else:
-            dates = _dates(column)
+            dates = _dates(column, clocks=self._is_of_days)
             nanoseconds = _nanoseconds(dates)
             _check_increasing(nanoseconds, column)
+            if self.kind == "business":
+                _refuse_weekends(dates, column)
             places = self._places(dates, nanoseconds)
         steps = (places - places[0]) / self.step
         _check_whole(np.diff(steps), column, f"the model's step is {self.described}")
@@ -118,7 +127,7 @@ class TimeAxis(BaseModel):
             return numbers.astype(np.int64) if whole else numbers
         import pandas as pd
 
-        dates = _dates(column)
+        dates = _dates(column, clocks=self._is_of_days)
         if self.kind == "date":
             offsets = np.rint(steps * self.step * _SECOND).astype(np.int64)
             return pd.DatetimeIndex(dates[0] + pd.to_timedelta(offsets, unit="ns"))
@@ -127,11 +136,14 @@ class TimeAxis(BaseModel):
                 dates[:1].to_numpy().astype("datetime64[D]"), np.rint(steps * self.step).astype(np.int64)
             )
             return pd.DatetimeIndex(days)
-        first, last_days = dates[0], bool(dates.is_month_end.all()) and not _same_day(dates)
         months = np.rint(steps * self.step).astype(int).tolist()
-        end = pd.offsets.MonthEnd(0) if last_days or (first.is_month_end and first.day < 31) else None
-        moved = [first + pd.DateOffset(months=m) for m in months]
-        return pd.DatetimeIndex([m + end for m in moved] if end is not None else moved)
+        moved = pd.DatetimeIndex([dates[0] + pd.DateOffset(months=m) for m in months])
+        return moved + pd.offsets.MonthEnd(0) if bool(dates.is_month_end.all()) else moved
+
+    @property
+    def _is_of_days(self) -> bool:
+        """Whether a step is a day or several."""
+        return self.kind in ("month", "business") or (self.kind == "date" and self.step % _DAY == 0)
 
     @property
     def described(self) -> str:
@@ -167,27 +179,73 @@ def _numbers(column: Series) -> NDArray[np.float64]:
     return np.asarray(numbers, dtype=np.float64)
 
 
-def _dates(column: Series) -> DatetimeIndex:
-    """The column as dates, without a zone (UTC where there was one)."""
+def _are_compact(column: Series) -> bool:
+    """Whether these are numbers that are dates, such as 20240131 or 202401."""
+    return _compact_format(column) is not None
+
+
+def _compact_format(column: Series) -> str | None:
+    """How dates are written as whole numbers here; None where the column is no such numbers."""
+    import pandas as pd
+
+    if not len(column) or column.dtype.kind not in "iuf" or bool(column.isna().any()):
+        return None
+    for form, first, last in _COMPACT:
+        if bool(((column >= first) & (column <= last) & (column % 1 == 0)).all()):
+            texts = column.astype("int64").astype(str)
+            if bool(pd.to_datetime(texts, format=form, errors="coerce").notna().all()):
+                return form
+    return None
+
+
+def _dates(column: Series, *, clocks: bool = True) -> DatetimeIndex:
+    """The column as dates without a zone.
+
+    - `clocks`: of times with a zone take what clocks there show, where these are always the same time of
+      day, so that a day is a day when they change; otherwise UTC.
+    """
     import pandas as pd
 
     if str(column.dtype).startswith("period"):
         column = column.dt.to_timestamp()
     _refuse_missing(column.isna().to_numpy(dtype=bool), column)
-    try:
-        dates = pd.DatetimeIndex(pd.to_datetime(column, errors="raise"))
-    except (ValueError, TypeError, OverflowError):
-        parsed = pd.to_datetime(column, errors="coerce", utc=True)
-        wrong = parsed.isna().to_numpy(dtype=bool)
-        if not wrong.any():  # a mixture of zones
-            dates = pd.DatetimeIndex(parsed)
-        else:
-            place = int(np.argmax(wrong))
-            raise ChainruleError(
-                f"time column {column.name!r}, {place_of(column, place)}: {shown(column.iloc[place])} is no "
-                "date; write dates as 2024-01-31 or 2024-01-31 12:00, or numbers."
-            ) from None
-    return dates if dates.tz is None else dates.tz_convert("UTC").tz_localize(None)
+    if (form := _compact_format(column)) is not None:
+        return pd.DatetimeIndex(pd.to_datetime(column.astype("int64").astype(str), format=form))
+    dates, shown_there = _read_dates(column)
+    if shown_there is None or not clocks:
+        return dates
+    of_day = shown_there - shown_there.normalize()
+    return shown_there if bool((of_day == of_day[0]).all()) else dates
+
+
+def _read_dates(column: Series) -> tuple[DatetimeIndex, DatetimeIndex | None]:
+    """Dates, in UTC where they have a zone; then also what clocks in that zone show."""
+    import pandas as pd
+
+    with warnings.catch_warnings():  # pandas tells of formats that it guesses; what is wrong is said below
+        warnings.simplefilter("ignore", UserWarning)
+        for form in (None, "ISO8601"):
+            try:
+                dates = pd.DatetimeIndex(pd.to_datetime(column, errors="raise", format=form))
+            except (ValueError, TypeError, OverflowError):
+                continue
+            if dates.tz is None:
+                return dates, None
+            return dates.tz_convert("UTC").tz_localize(None), dates.tz_localize(None)
+        texts = column.astype(str)
+        readings = {f: pd.to_datetime(texts, errors="coerce", utc=True, format=f) for f in ("ISO8601", None)}
+        form = min(readings, key=lambda f: int(readings[f].isna().sum()))
+        wrong = readings[form].isna().to_numpy(dtype=bool)
+        # Offsets that differ, as those of summer and winter do, are left once the rest is read.
+        rest = pd.to_datetime(texts.str.replace(_ZONE, r"\1", regex=True), errors="coerce", format=form)
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise ChainruleError(
+            f"time column {column.name!r}, {place_of(column, place)}: {shown(column.iloc[place])} is no "
+            "date; write dates with the year first, as 2024-01-31 or 2024-01-31 12:00, or numbers."
+        )
+    has_clocks = rest.notna().all() and getattr(rest.dtype, "tz", None) is None
+    return pd.DatetimeIndex(readings[form]).tz_localize(None), pd.DatetimeIndex(rest) if has_clocks else None
 
 
 def _nanoseconds(dates: DatetimeIndex) -> Steps:
@@ -230,6 +288,16 @@ def _refuse_missing(missing: NDArray[np.bool_], column: Series) -> None:
         place = int(np.argmax(missing))
         raise ChainruleError(
             f"time column {column.name!r}, {place_of(column, place)}: there is no time; every row needs one."
+        )
+
+
+def _refuse_weekends(dates: DatetimeIndex, column: Series) -> None:
+    weekend = np.asarray(dates.day_of_week > 4)
+    if weekend.any():
+        place = int(np.argmax(weekend))
+        raise ChainruleError(
+            f"time column {column.name!r}, {place_of(column, place)}: {shown(column.iloc[place])} is a "
+            f"{dates[place].day_name()}, but the model was trained on working days; leave such rows out."
         )
 
 

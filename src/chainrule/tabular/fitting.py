@@ -18,7 +18,7 @@ from chainrule.conditionals import Conditional
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError, unknown_name
 from chainrule.model import AutoregressiveModel
-from chainrule.models import FVSBN, MADE, NADE, DeepNADE, Independent
+from chainrule.models import FVSBN, MADE, NADE, DeepNADE, Independent, Transformer
 from chainrule.tables import TableSchema, infer_schema
 from chainrule.tabular.model import MARGINALS, TableModel, remove_marginals
 from chainrule.training import fit
@@ -35,6 +35,7 @@ TABLE_MODELS: dict[str, tuple[Callable[..., AutoregressiveModel], dict[str, Any]
     "nade": (NADE, {"hidden": 128}),
     "deep-nade": (DeepNADE, {"hidden": (128, 128)}),
     "fvsbn": (FVSBN, {}),
+    "transformer": (Transformer, {"width": 64, "num_layers": 3, "num_heads": 4, "bias": True}),
     "independent": (Independent, {}),
 }
 
@@ -50,13 +51,15 @@ DEFAULT_STEPS = 1500
 _SMALLEST_BATCH, _LARGEST_BATCH = 32, 512
 
 #: What the parameter is called that a conditional has where nothing is heard: in MADE and DeepNADE, NADE,
-#: FVSBN, and Independent.
-_OUTPUT_BIASES = ("output.bias", "output_bias", "bias", "params")
+#: FVSBN, Transformer, and Independent.
+_OUTPUT_BIASES = ("output.bias", "output_bias", "bias", "head.bias", "params")
 
 #: How often a run is validated, whatever its length; single columns hardly overfit.
 _VALIDATIONS, _MARGINAL_VALIDATIONS = 40, 8
 
 _TRAINING = {"learning_rate": 5e-3, "weight_decay": 1e-2, "ema_decay": 0.99}
+#: What is different for some.
+_TRAINING_OF = {"transformer": {"learning_rate": 1e-3, "clip_norm": 1.0}}
 _MARGINAL_TRAINING = {"learning_rate": 5e-2, "ema_decay": 0.98}
 _MARGINAL_STEPS = 500
 
@@ -139,7 +142,7 @@ def fit_table(
             notes=dict(notes or {}),
             on_begin=lay_beside,
             seed=seed,
-            **_schedule(data, steps, _VALIDATIONS, {**_TRAINING, **training}),
+            **_schedule(data, steps, _VALIDATIONS, {**_TRAINING, **_TRAINING_OF.get(model, {}), **training}),
         )
     return TableModel(schema, network, alone if marginals else None)
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.arguments import whole_number
-from chainrule.data import Dataset, TextDataset
-from chainrule.errors import ChainruleError
+from chainrule.arguments import some_path
+from chainrule.data import SPLITS, Dataset, TextDataset
+from chainrule.errors import ChainruleError, unknown_name
 from chainrule.text.lines import lines_of, padded_rows, parted_lines, split_at_ends
 from chainrule.text.reading import iter_text
 from chainrule.text.tokenizers import Tokenizer, learn_tokenizer
@@ -130,6 +130,14 @@ def corpus_of(
 
     Raises `ChainruleError` for a file that is no UTF-8 text, and for a text without a character.
     """
+    if not isinstance(tokenizer, str | Tokenizer | None):
+        raise ChainruleError(f'tokenizer={tokenizer!r}: expected a name, such as "char", or a Tokenizer.')
+    if not isinstance(lines, bool):
+        raise ChainruleError(f"lines={lines!r}: expected True or False.")
+    if not 0 < splits[0] <= splits[1] <= 1:
+        raise ChainruleError(
+            f"splits={splits}: expected two shares, such as (0.9, 0.95), the second no smaller."
+        )
     kind = tokenizer or (source.tokenizer if isinstance(source, TextDataset) else "char")
     as_bytes = "byte" in (kind, getattr(kind, "name", None))
     readers, called = _readers(source, splits, as_bytes, lines)
@@ -207,7 +215,11 @@ def _readers(
 ) -> tuple[dict[str, Reader], str]:
     """What reads each part, piece by piece or line by line, and what the text is called."""
     if not isinstance(source, TextDataset | Mapping):
-        path = Path(source)
+        path = some_path("the text", source)
+        if "\n" in str(path):
+            raise ChainruleError(
+                "expected the path of a text, not the text itself; write it into a file first."
+            )
         if not lines:
             return _cut_readers(path, splits, as_bytes), path.name
         parted = parted_lines(lines_of(iter_text(path, as_bytes=as_bytes), path.name), splits, path.name)
@@ -217,18 +229,29 @@ def _readers(
         called = source.name
         readers = {part: partial(iter, (text,)) for part, text in source.parts.items()}
     else:
-        called = Path(next(iter(source.values()))).name
+        _check_parts(source)
+        called = Path(source["train"]).name
         readers = {part: partial(iter_text, Path(path), as_bytes=as_bytes) for part, path in source.items()}
     if lines:
         readers = {part: partial(iter, lines_of(read(), called)) for part, read in readers.items()}
     return readers, called
 
 
+def _check_parts(files: Mapping[str, str | Path]) -> None:
+    """Raise `ChainruleError` for files of other parts than there are, and for none to train on."""
+    for part in files:
+        if part not in SPLITS:
+            raise unknown_name("part", str(part), SPLITS)
+    if "train" not in files:
+        raise ChainruleError('there is no file to train on; name one with "train".')
+
+
 def _cut_readers(path: Path, splits: tuple[float, float], as_bytes: bool) -> dict[str, Reader]:
     """Readers of the parts of one file; an empty part is left out."""
     total = sum(len(text) for text in iter_text(path, as_bytes=as_bytes))
+    if not total:
+        raise ChainruleError(f"{path} is empty but for a byte-order mark; expected text.")
     edges = [0, *(int(share * total) for share in splits), total]
-    whole_number("characters of the text", total, minimum=1)
     parts: dict[str, Reader] = {}
     for number, part in enumerate(("train", "validation", "test")):
         first, last = edges[number], edges[number + 1]

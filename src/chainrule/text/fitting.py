@@ -12,6 +12,7 @@ import torch
 
 from chainrule.arguments import checked_seed, some_path, whole_number
 from chainrule.conditionals import Categorical
+from chainrule.data import CATALOGUE, TextDataset, TextEntry
 from chainrule.errors import ChainruleError, unknown_name
 from chainrule.models import RNN, Transformer, WaveNet
 from chainrule.models.sequence import SequenceModel
@@ -20,6 +21,7 @@ from chainrule.text.corpus import Corpus, TextSource, corpus_of
 from chainrule.text.language_model import TOKENIZER_NAME, LanguageModel
 from chainrule.text.tokenizers import Tokenizer
 from chainrule.training import fit, training_settings
+from chainrule.training.notes import path_of, plan_note
 from chainrule.training.run import check_place
 
 __all__ = ["DEFAULT_LENGTH", "TEXT_MODELS", "fit_text", "text_network", "window_length"]
@@ -33,6 +35,9 @@ TEXT_MODELS: dict[str, tuple[Callable[..., SequenceModel], dict[str, Any]]] = {
 
 #: Tokens that are read together in training, and the most of a line.
 DEFAULT_LENGTH, _LINE_LENGTH = 128, 256
+
+#: A text of so many tokens that was cut into parts has some to validate on.
+_CUT_IN_THREE = 20
 
 #: So many tokens make an update, whatever the length of a window.
 _TOKENS_A_BATCH = 2048
@@ -75,12 +80,25 @@ def fit_text(
     - `training`: fields of `TrainingSettings`; without `epochs`, there are about 2,000 updates, fewer where
       the validation stops falling. `resume`, `overwrite`, `progress`, `notes`: as in `fit`.
 
+    The run notes the path of a file, so that `chainrule evaluate` and `train --resume` find it again.
+
     Raises `ChainruleError` for a text or settings that cannot be used, and what `fit` raises.
     """
     folder = some_path("out", out)
     training_settings(training)
     check_place(folder, resume=resume, overwrite=overwrite)
     corpus = source if isinstance(source, Corpus) else corpus_of(source, tokenizer, lines=lines)
+    noted = plan_note(
+        "text",
+        {"spec": _spec_of(source)},
+        model=model,
+        tokenizer=tokenizer if isinstance(tokenizer, str) else None,
+        lines=lines,
+        length=length,
+        seed=seed,
+        settings=dict(model_settings or {}),
+        training=training,
+    )
     length = window_length(corpus, length)
     data = corpus.windows(length)
     network = text_network(model, corpus.tokenizer, length, model_settings, seed, lines=corpus.lines)
@@ -98,12 +116,19 @@ def fit_text(
         overwrite=overwrite,
         resume=resume,
         progress=progress,
-        notes=dict(notes or {}),
+        notes={**noted, **(notes or {})},
         on_begin=lay_beside,
         seed=seed,
         **settings,
     )
     return LanguageModel(network, corpus.tokenizer)
+
+
+def _spec_of(source: TextSource | Corpus) -> str | None:
+    """What the command line calls the text: a path, or a name of the catalogue; None for other sources."""
+    if isinstance(source, TextDataset):
+        return source.name if isinstance(CATALOGUE.get(source.name), TextEntry) else None
+    return path_of(source)
 
 
 def window_length(corpus: Corpus, length: int | None = None) -> int:
@@ -118,6 +143,8 @@ def window_length(corpus: Corpus, length: int | None = None) -> int:
         length = whole_number("length", length, minimum=2)
     if corpus.lines:
         return max(2, min(corpus.longest("train", "validation"), length or _LINE_LENGTH))
+    if corpus.validation is None and len(corpus.train) >= _CUT_IN_THREE:
+        raise ChainruleError(f'{corpus.name} has no part to select on; name one with "validation".')
     validation = 0 if corpus.validation is None else len(corpus.validation)
     shortest = min(len(corpus.train) // 2, validation)
     if shortest < 2:

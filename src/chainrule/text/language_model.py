@@ -100,6 +100,7 @@ class LanguageModel:
 
         - `on_tokens`: called with (tokens done, tokens in all) now and then.
         """
+        _check_text("the text", text)
         if self.of_lines:
             return _joined(self.score_lines(lines_of([text], "the text"), on_tokens))
         tokens = self.tokenizer.encode(text)
@@ -247,6 +248,8 @@ class LanguageModel:
         generator.seed() if seed is None else generator.manual_seed(checked_seed(seed))
         if isinstance(stop, str):
             stop = (stop,)
+        for ending in stop:
+            _check_text("a stop string", ending)
         self.check_prompt(prompt)
         before = self.tokenizer.encode(prompt)
         read = torch.from_numpy(before).to(self.model._reference).expand(rows, -1)
@@ -265,7 +268,8 @@ class LanguageModel:
         return [text.text for text in texts]
 
     def check_prompt(self, prompt: str) -> None:
-        """Raise `ChainruleError` for a prompt of several lines where a text is a single one."""
+        """Raise `ChainruleError` for a prompt that is no text, or of several lines where one is a text."""
+        _check_text("the prompt", prompt)
         if self.of_lines and "\n" in prompt:
             raise ChainruleError("a prompt is the beginning of one line here; leave line ends out.")
 
@@ -300,6 +304,11 @@ def tokenizer_in(folder: str | Path) -> Tokenizer:
     except (OSError, ValueError) as error:
         raise ChainruleError(f"{file} is damaged ({error}).") from None
     return tokenizer_from_spec(spec)
+
+
+def _check_text(what: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise ChainruleError(f"{what} must be a str, not {type(text).__name__}.")
 
 
 def _joined(scores: Sequence[TextScore]) -> TextScore:

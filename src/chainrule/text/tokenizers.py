@@ -69,7 +69,11 @@ class ByteTokenizer(Tokenizer):
 
     def encode(self, text: str) -> Tokens:
         """The bytes of a text."""
-        return np.frombuffer(text.encode("utf-8", errors="surrogateescape"), dtype=np.uint8).astype(np.int64)
+        try:
+            encoded = text.encode("utf-8", errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise _no_text(text, error) from None
+        return np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of bytes; broken sequences become the replacement character."""
@@ -190,6 +194,10 @@ class BPETokenizer(Tokenizer):
 
     def encode(self, text: str) -> Tokens:
         """The tokens of a text."""
+        try:
+            text.encode("utf-8")  # the library fails without saying where
+        except UnicodeEncodeError as error:
+            raise _no_text(text, error) from None
         return np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
 
     def decode(self, tokens: Iterable[int]) -> str:
@@ -228,6 +236,14 @@ def learn_tokenizer(kind: str, texts: Iterable[str]) -> Tokenizer:
     # Ties go by the word itself, so that the vocabulary does not hang on the order of the text.
     frequent = sorted(counts, key=lambda word: (-counts[word], word))
     return WordTokenizer(frequent[: None if levels is None else levels - 2])
+
+
+def _no_text(text: str, error: UnicodeEncodeError) -> ChainruleError:
+    """What to say of half a surrogate pair, as broken JSON or a broken terminal leave it."""
+    return ChainruleError(
+        f"the text has {text[error.start]!a} at character {error.start:,}, which is half a character and "
+        "stands for nothing; leave it out."
+    )
 
 
 def _levels(kind: str, size: str, *, least: int) -> int | None:
