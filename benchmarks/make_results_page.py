@@ -52,7 +52,7 @@ IMAGES = """## Sampling: convolutional models and attention over pixels
 
 As above, of images by models with random weights. *Naive* is a full parallel pass per variable, projected (~) from its
 first passes; *differ* counts the variables that the naive sampler would have drawn otherwise, which is rounding between
-two nearly equal numbers; *caches* is all that is kept from one variable to the next.
+two nearly equal numbers; *caches* is all that is kept before the last variable, the keys and values of attention included.
 """
 
 IMAGES_ALONE = """### One image at a time

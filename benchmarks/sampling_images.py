@@ -118,10 +118,12 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def cache_mebibytes(model: AutoregressiveModel, batch: int) -> float:
-    """What incremental sampling keeps between two variables, after the first."""
-    state = model.init_state(batch)
-    model.step(state, None)
-    return sum(tensor.numel() * tensor.element_size() for tensor in state.tensors()) / 2**20
+    """What incremental sampling keeps before the last variable, when caches that grow are at their greatest."""
+    state, value = model.init_state(1), None
+    for _ in range(model.num_variables):
+        _, state = model.step(state, value)
+        value = torch.zeros(1)
+    return batch * sum(tensor.numel() * tensor.element_size() for tensor in state.tensors()) / 2**20
 
 
 def line(row: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -125,6 +126,23 @@ def test_a_second_call_repeats_nothing(compared, monkeypatch) -> None:
     contenders = {"independent": Independent((1, 3, 3)), "fvsbn": FVSBN((1, 3, 3))}
     again = compare(tiny(), contenders, compared.folder, minutes=MINUTES, progress=False)
     assert again.results == compared.results
+
+
+def test_contenders_of_before_keep_their_lines_while_their_runs_stand(compared, tmp_path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(compared.folder, folder)
+    listed = json.loads((folder / "comparison.json").read_text())
+    for result in listed["results"]:
+        result["run"] = str(folder / result["name"])
+    (folder / "comparison.json").write_text(json.dumps(listed))
+    told = []
+    again = {"other": Independent((1, 3, 3))}
+    found = compare(tiny(), again, folder, minutes=MINUTES, progress=False, tell=told.append)
+    assert {result.name for result in found.results} == {"fvsbn", "independent", "other"}
+    assert told[0] == "from before: fvsbn, independent"
+    shutil.rmtree(folder / "fvsbn")  # of what is gone, nothing is said any more
+    found = compare(tiny(), again, folder, minutes=MINUTES, progress=False)
+    assert {result.name for result in found.results} == {"independent", "other"}
 
 
 def test_changed_weights_are_measured_again(compared, tmp_path) -> None:
@@ -338,7 +356,7 @@ def test_series_and_sounds_are_compared_too(tmp_path) -> None:
     assert content["kind"] == "series"
     assert len(content["results"]) == 1
     wav = tmp_path / "mine.wav"
-    write_wav(wav, Recording(0.4 * np.sin(np.arange(48_000) / 7), 8000))
+    write_wav(wav, Recording(0.4 * np.sin(np.arange(16_000) / 7), 8000))
     content = succeed(
         *("compare", "--data", wav, "rnn", "nade", "--out", tmp_path / "b", "--json", "-q"),
         *("--budget", "0.1"),

@@ -257,13 +257,14 @@ def _report(content: dict[str, Any], info: FillInfo, particles: int, as_json: bo
         print_json(content)
         return
     ways = ", ".join(f"{count} {method}" for method, count in Counter(info.method).items())
+    times = "once" if content["number"] == 1 else f"{content['number']} times"
     size = info.effective_sample_size
     approximate = size[size.isfinite()]
     facts = [
         (
             "filled",
-            f"{content['examples']} examples, {content['unknown_per_example']:.1f} unknown variables each, "
-            f"{content['number']} times; {content['model']}, {content['seconds']:.2f} s",
+            f"{content['examples']} examples, {content['unknown_per_example']:.4g} unknown variables each, "
+            f"{times}; {content['model']}, {content['seconds']:.2f} s",
         ),
         ("method", ways),
     ]

@@ -75,7 +75,8 @@ def compare(
     - `data`: a `Dataset`, or one of the tasks of this package for tables, texts, series and sound.
     - `contenders`: fresh models by name, or entries.
     - `out`: a folder with a run for each contender and `comparison.json`. If there is one of the same data
-      and minutes already, it is gone on with: finished runs are neither trained nor measured again.
+      and minutes already, it is gone on with: finished runs are neither trained nor measured again, and
+      contenders of before that are not named now keep their lines.
     - `overwrite`: train all of them anew.
     - `tell`: is told what happens, a line each.
 
@@ -91,7 +92,9 @@ def compare(
     if not overwrite:
         place.check()
     say = tell or (lambda line: None)
-    results: list[Result] = []
+    results = place.others({entry.name for entry in entries})
+    if results:
+        say(f"from before: {', '.join(result.name for result in results)}")
     failures: list[Failure] = []
     place.begin()
     shown, shows = place.real_picture(), len(entries)
@@ -169,6 +172,16 @@ class _Place:
                     "another --out, or --overwrite it."
                 )
         self.kept = {result.name: result for result in found if result is not None}
+
+    def others(self, names: set[str]) -> list[Result]:
+        """What an earlier call measured of other contenders, where the run is still the same."""
+        return [result for name, result in self.kept.items() if name not in names and self._stands(result)]
+
+    def _stands(self, result: Result) -> bool:
+        try:
+            return _digest(Path(result.run)) == result.weights
+        except ChainruleError:
+            return False
 
     def begin(self) -> None:
         """Make the folders."""
