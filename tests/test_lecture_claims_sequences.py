@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+from pathlib import Path
 
 import pytest
 import torch
 
-from chainrule.data import Dataset
+from chainrule.data import Dataset, load_text
 from chainrule.models import WaveNet
-from chainrule.text import LanguageModel, fit_text
+from chainrule.text import LanguageModel, corpus_of, fit_text
 from chainrule.training import fit, seeded
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 # ------------------------------------------------------------------------------ speech recognition
 
@@ -71,7 +75,11 @@ def test_words_of_tones_are_recognised_by_bayes_rule(tmp_path):
     )
     waves, labels = spoken(1000, 3)
     with torch.no_grad():
-        log_joint = torch.stack([model.log_prob(waves, labels.new_full((1000,), k)) for k in range(4)], dim=1)
+        by_step = torch.stack(
+            [model.log_prob_per_variable(waves, labels.new_full((1000,), k)).double() for k in range(4)],
+            dim=1,
+        )  # (waves, labels, steps)
+    log_joint = by_step.sum(2)
     errors = (log_joint.argmax(1) != labels).double().mean().item()
     assert errors < 0.05
     # What the label is said to be worth is what it is worth: the mean of p(label | wave) of the best label.
@@ -79,6 +87,26 @@ def test_words_of_tones_are_recognised_by_bayes_rule(tmp_path):
     # The mean wave of each word tells little, since phases differ: the model has learned more than averages.
     means = torch.stack([parts["train"][0][parts["train"][1] == k].mean(0) for k in range(4)])
     assert (torch.cdist(waves, means).argmin(1) != labels).double().mean() > 0.5
+    # Not told the word, it finds the rest of a wave more probable than a linear model of the same reach does.
+    of_the_rest = log_joint.logsumexp(1) - by_step[..., :LINEAR_REACH].sum(2).logsumexp(1)
+    nll = -of_the_rest.mean().item() / (LENGTH - LINEAR_REACH)
+    assert nll < linear_nll(parts["train"][0], waves) - 0.05
+
+
+#: Steps that the linear model looks back; the WaveNet looks back 32.
+LINEAR_REACH = 16
+
+
+def linear_nll(train, test):
+    """Nats a step of a linear Gaussian model of order `LINEAR_REACH`, fitted by least squares."""
+    (inputs, outputs), (new_inputs, new_outputs) = (
+        (windows[:, :-1], windows[:, -1])
+        for windows in (x.double().unfold(1, LINEAR_REACH + 1, 1).flatten(0, 1) for x in (train, test))
+    )
+    weights = torch.linalg.lstsq(inputs, outputs).solution
+    variance = (outputs - inputs @ weights).square().mean()
+    error = (new_outputs - new_inputs @ weights).square().mean()
+    return 0.5 * (math.log(2 * math.pi * variance) + error / variance).item()
 
 
 # ------------------------------------------------------------------------------ translation
@@ -177,5 +205,45 @@ def test_samples_balance_brackets_after_training_on_balanced_ones(tmp_path):
     assert len(new) > 300
     assert share(new) > 0.9
     # The same signs in another order, and a network that has learned nothing.
-    assert share(shuffled) < 0.25
+    assert share(shuffled) < 0.2
     assert share(samples(1)) < 0.1
+
+
+# ------------------------------------------------------------------------------ characters
+
+
+@pytest.mark.data
+def test_a_character_rnn_is_below_a_trigram_model():
+    """On Tiny Shakespeare's validation part; the trigram model mixes three orders as held-out text asks."""
+    corpus = corpus_of(load_text("tinyshakespeare"))
+    levels = corpus.levels
+    text, held_out = corpus.train[:-50_000].long(), corpus.train[-50_000:].long()
+    counts = {
+        order: torch.bincount(codes(text, order, levels), minlength=levels**order).double()
+        for order in (1, 2, 3)
+    }
+
+    def likelihoods(tokens):
+        """p of each token from the third on given the last two, one and none: `(3, tokens - 2)`."""
+        found = [counts[1][tokens[2:]] / counts[1].sum()]
+        for order in (2, 3):
+            seen = counts[order][codes(tokens, order, levels)[3 - order :]]
+            before = counts[order - 1][codes(tokens, order - 1, levels)[3 - order : -1]]
+            found.append(seen / before.clamp_min(1))
+        return torch.stack(found)
+
+    shares = torch.full((3, 1), 1 / 3, dtype=torch.float64)
+    for _ in range(30):  # expectation and maximisation of the mixture's weights
+        weighed = shares * likelihoods(held_out)
+        shares = (weighed / weighed.sum(0)).mean(1, keepdim=True)
+    nll = -(shares * likelihoods(corpus.split("validation").long())).sum(0).log().mean().item()
+    measured = json.loads((RESULTS / "text" / "lstm-characters" / "result.json").read_text())
+    assert measured["data"] == "tinyshakespeare"
+    assert measured["nll"] < nll - 0.3
+    assert 1.8 < nll < 2.3  # it is no straw man
+
+
+def codes(tokens, order, levels):
+    """Each run of `order` tokens as one number."""
+    runs = tokens.unfold(0, order, 1)
+    return (runs * levels ** torch.arange(order - 1, -1, -1)).sum(1)

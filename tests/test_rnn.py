@@ -465,9 +465,10 @@ def recalled(cell, learning_rate, steps=800, seed=0):
 
 
 @pytest.mark.slow
-def test_an_lstm_recalls_over_100_steps_and_a_tanh_network_does_not():
+def test_an_lstm_and_a_gru_recall_over_100_steps_and_a_tanh_network_does_not():
     """The lecture on vanishing gradients; the LSTM's fade by sigmoid(5) = 0.993 a step at first."""
     assert recalled("lstm", 1e-2) < 0.05
+    assert recalled("gru", 1e-2) < 0.05
     for learning_rate in (1e-2, 1e-3, 1e-4):
         assert recalled("tanh", learning_rate) > 1.2
 

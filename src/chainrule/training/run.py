@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import platform
@@ -13,6 +14,7 @@ import reprlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, Self
 
 import torch
@@ -105,7 +107,7 @@ class Run:
             remove_partials(folder)
         if resume and (folder / CONFIG_NAME).exists():
             run = cls(folder)
-            run._check_same(config)
+            run._check_same(config, _defaults(model))
             run._check_same_data(data)
             return run
         check_place(folder, resume=resume, overwrite=overwrite)
@@ -115,8 +117,8 @@ class Run:
         write_json(folder / CONFIG_NAME, config)
         return cls(folder)
 
-    def _check_same(self, new: dict[str, Any]) -> None:
-        """Raise `ChainruleError` if this run is not the one that `new` configures."""
+    def _check_same(self, new: dict[str, Any], defaults: dict[str, Any]) -> None:
+        """Raise `ChainruleError` if this run is not what `new` configures; `defaults` are the model's."""
         old = self.config
         if new["settings"] != old["settings"]:  # before the structure was learned, they were these:
             old = old | {"settings": old.get("initial_settings", old["settings"])}
@@ -126,9 +128,9 @@ class Run:
                     f"{self.folder} was started with {part} {old.get(part)!r}, not {new[part]!r}; "
                     "choose another --out."
                 )
-        # A run that was started before a setting of training existed had its default.
+        # A run that was started before a setting existed had its default.
         old_training = _as_json({**TrainingSettings.model_validate({}).model_dump(), **old["training"]})
-        for part, before in (("settings", old["settings"]), ("training", old_training)):
+        for part, before in (("settings", {**defaults, **old["settings"]}), ("training", old_training)):
             for name, value in new[part].items():
                 if before.get(name) != value:
                     raise ChainruleError(
@@ -275,6 +277,13 @@ def check_place(folder: Path, *, resume: bool, overwrite: bool) -> None:
 def _is_taken(folder: Path) -> bool:
     """Whether there is anything where a new run is to begin."""
     return folder.exists() and (not folder.is_dir() or _holds_anything(folder))
+
+
+def _defaults(model: Trainable) -> dict[str, Any]:
+    """What a model's settings are if nobody says anything, as far as they can stand in `config.json`."""
+    parameters = inspect.signature(type(model)).parameters.values()
+    plain = (bool, int, float, str, NoneType)
+    return {p.name: p.default for p in parameters if isinstance(p.default, plain)}
 
 
 def _as_json(content: Any) -> Any:
