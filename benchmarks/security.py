@@ -467,7 +467,9 @@ def auroc_table(kept: Kept, data: str) -> str:
             f"{attack_name}, eps {eps}",
             *(mean_and_spread(cell[name], 3, 1.0) if name in cell else "" for name in names),
         ]
-        for (attack_name, eps), cell in found.items()
+        for (attack_name, eps), cell in sorted(
+            found.items(), key=lambda each: (each[0][1], ATTACKS.index(each[0][0]))
+        )
     ]
     return table(["attack", *names], rows)
 
