@@ -526,6 +526,22 @@ def adaptive_table(kept: Kept, data: str) -> str:
     return table(header, rows)
 
 
+def counts(kept: Kept, data: str, part: str) -> list[str]:
+    """How much the figures of a part are of, and how far the defence moves pixels."""
+    jobs = [job for job, _ in entries(kept, data, part)]
+    if not jobs:
+        return []
+    images = {job.get("few", job["images"]) for job in jobs}
+    reaches = sorted({(job["eps"], job["reach"]) for job in jobs})
+    moved = ", ".join(f"{reach} against eps {eps}" for eps, reach in reaches)
+    seeds = len({job["seed"] for job in jobs})
+    shown = " or ".join(map(str, sorted(images)))
+    return [
+        f"{shown} test images, {seeds} victims of each training; purification moves a pixel by up to {moved}.",
+        "",
+    ]
+
+
 def page(kept: Kept) -> str:
     lines = [
         "# Attacks and the guard",
@@ -539,7 +555,8 @@ def page(kept: Kept) -> str:
     for data in OTHER:
         if not any(entry["job"]["data"] == data for entry in kept.entries.values()):
             continue
-        lines += ["", f"## {data}: accuracy under attack, %", "", accuracy_table(kept, data)]
+        lines += ["", f"## {data}: accuracy under attack, %", "", *counts(kept, data, "attacks")]
+        lines += [accuracy_table(kept, data)]
         lines += ["", f"## {data}: detection, AUROC of each score", "", auroc_table(kept, data)]
         lines += [
             "",
@@ -549,7 +566,14 @@ def page(kept: Kept) -> str:
             "",
             false_alarm_table(kept, data),
         ]
-        lines += ["", f"## {data}: attackers who know the defence", "", adaptive_table(kept, data)]
+        lines += ["", f"## {data}: attackers who know the defence", "", *counts(kept, data, "adaptive")]
+        lines += [
+            "`joint` climbs log p while fooling the classifier; it is counted where no alarm of 5 % is raised. `bpda` "
+            "follows the gradient through the purifier as if it were not there, without restarts: a stronger "
+            "attack may well get through more often.",
+            "",
+            adaptive_table(kept, data),
+        ]
         for _, result in entries(kept, data, "cost"):
             each = result["milliseconds_an_image"]
             lines += [

@@ -82,6 +82,11 @@ def test_the_facts_on_the_pages_are_those_of_today():
     assert make_model_pages.main(check=True) == 0, "run: python docs/make_model_pages.py"
 
 
+def test_the_pages_of_results_are_those_of_the_files_in_benchmarks():
+    script = ROOT / "benchmarks" / "make_results_page.py"
+    subprocess.run([sys.executable, script, "--check"], check=True)
+
+
 def test_a_changed_fact_is_noticed():
     text = (DOCS / "models" / "nade.md").read_text(encoding="utf-8")
     assert CARDS["nade"].parameters in text
