@@ -155,6 +155,7 @@ def test_a_model_of_p_x_is_no_classifier(tmp_path):
 @pytest.mark.parametrize("name", ["fgsm", "bim", "pgd"])
 def test_perturbations_stay_in_the_box_and_raise_the_loss(name):
     model, (x, labels) = victim(), some_digits()
+    model.zero_grad()  # tests share it
     target, x = torch.nn.functional.one_hot(labels, 10).float(), x.float()
     eps = 3.0
     moved = perturbed(
