@@ -146,6 +146,23 @@ def test_files_of_pictures_keep_their_names(home, guarded):
 # ---------------------------------------------------------------- evaluate
 
 
+def test_a_damaged_picture_among_good_ones_is_named_and_may_be_left_out(home, guarded, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, image in enumerate(np.load(home / "clean.npy")[:3]):
+        Image.fromarray(image[0].astype(np.uint8)).save(folder / f"{number}.png")
+    (folder / "1.png").write_bytes(b"no picture")
+    for command in (
+        ("detect", "score", guarded[0], folder, "--json"),
+        ("purify", guarded[0], folder, "--eps", "1", "--out", tmp_path / "p.npy", "--json"),
+    ):
+        refused(call(*command), "1.png", "--skip-bad")
+        called = succeed(*command, "--skip-bad")
+        assert called.json["images"] == 2
+        assert "1.png" in called.err
+    refused(call("detect", "score", home, folder, "--skip-bad"), "runs of images")
+
+
 def test_evaluate_reports_every_score(home):
     out = home / "report.json"
     called = succeed(

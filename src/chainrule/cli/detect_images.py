@@ -60,7 +60,13 @@ class Images:
 
 
 def read_images(
-    opened: OpenedModel, source: str | None, *, split: str, limit: int | None, threshold: float | None = None
+    opened: OpenedModel,
+    source: str | None,
+    *,
+    split: str,
+    limit: int | None,
+    threshold: float | None = None,
+    skip_bad: bool = False,
 ) -> Images:
     """The images of a data set's split, of a file, or of what the run was trained on; some, spread evenly."""
     from chainrule.training.batches import spread_rows
@@ -71,7 +77,7 @@ def read_images(
         choice = opened.data(source)
         images = Images(choice.load().evaluation_split(split), f"{choice.spec} ({split})")
     else:
-        read = read_examples(opened, source, threshold=threshold)
+        read = read_examples(opened, source, threshold=threshold, skip_bad=skip_bad)
         images = Images(read.values, source, read.names)
     if limit is None or limit >= len(images.values):
         return images
@@ -169,6 +175,7 @@ def score_images(
     rule: Rule | None,
     out: Path | None,
     top: int,
+    skip_bad: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -180,7 +187,7 @@ def score_images(
             raise ChainruleError(f"{out}: decisions about images are written as {' or '.join(_SUFFIXES)}.")
         check_writable(out, overwrite=overwrite)
     guard = guard_of(run, rule)
-    images = read_images(open_images(run), source, split=split or "test", limit=None)
+    images = read_images(open_images(run), source, split=split or "test", limit=None, skip_bad=skip_bad)
     decisions = guard.check(judged(guard, images.values))
     if out is not None:
         _write(decisions, images.names, out, overwrite)

@@ -24,6 +24,7 @@ from chainrule.cli.names import complete_table
 from chainrule.cli.options import (
     AsJson,
     Overwrite,
+    SkipBad,
     SplitOption,
 )
 from chainrule.cli.output import counting, print_json, say
@@ -77,6 +78,7 @@ def score(
     percentile: PercentileOption = None,
     mean_sd: MeanSdOption = None,
     split: SplitOption = None,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -94,9 +96,19 @@ def score(
     if is_image_run(run):
         refuse_for_images({"--id": identifier, "--label": label, "--normal": normal})
         score_images(
-            run, table, split=split, rule=rule, out=out, top=top, overwrite=overwrite, as_json=as_json
+            run,
+            table,
+            split=split,
+            rule=rule,
+            out=out,
+            top=top,
+            skip_bad=skip_bad,
+            overwrite=overwrite,
+            as_json=as_json,
         )
         return
+    if skip_bad:
+        raise ChainruleError("--skip-bad is for runs of images; a row of a table is never left out.")
     _check_run(run)
     opened = open_table_run(run)
     detector = open_detector(opened)

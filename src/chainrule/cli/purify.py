@@ -19,6 +19,7 @@ from chainrule.cli.options import (
     Overwrite,
     Quiet,
     RunArgument,
+    SkipBad,
     SplitOption,
     ThresholdOption,
     add_command,
@@ -114,6 +115,7 @@ def purify(
     ] = None,
     context: ContextOption = None,
     threshold: ThresholdOption = None,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -136,7 +138,9 @@ def purify(
         raise ChainruleError(f"{what}: choose greedy, or gradient without --adaptive and --bits.")
     check_writable(out, overwrite=overwrite)
     opened = open_images(run)
-    images = read_images(opened, source, split=split or "test", limit=limit, threshold=threshold)
+    images = read_images(
+        opened, source, split=split or "test", limit=limit, threshold=threshold, skip_bad=skip_bad
+    )
     given = context_for(opened.model, context, opened.label_names)
     of_rows = None if given is None else given.expand(len(images.values), *given.shape)
     least = _least_log_prob(run) if adaptive else None
