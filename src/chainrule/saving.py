@@ -31,6 +31,7 @@ __all__ = [
     "json_bytes",
     "locate",
     "model_bytes",
+    "read_belonging",
     "read_config",
     "read_model_files",
     "read_tensors",
@@ -173,6 +174,23 @@ def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None 
     content: bytes = save(
         {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, metadata
     )
+    return content
+
+
+def read_belonging(path: Path, digest: str, description: str, whose: str) -> bytes:
+    """A file's content, if its SHA-256 is the one that `description`, the file beside it, was written for.
+
+    - `whose`: what both describe, to be fitted again where they do not belong together.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ChainruleError(f"{path} cannot be read ({error.strerror}); fit the {whose} again.") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ChainruleError(
+            f"{path} does not belong to the {description} beside it (damaged, or saving was cut off?); "
+            f"fit the {whose} again."
+        )
     return content
 
 

@@ -23,7 +23,7 @@ from chainrule.detection.columns import ColumnCalibration
 from chainrule.detection.scores import Floats
 from chainrule.detection.thresholds import Rule
 from chainrule.errors import ChainruleError
-from chainrule.saving import json_bytes, write_together
+from chainrule.saving import json_bytes, read_belonging, write_together
 
 if TYPE_CHECKING:
     from chainrule.detection.detector import Detector
@@ -117,15 +117,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _read_scores(path: Path, digest: str) -> tuple[Floats, Floats]:
     """The calibration scores, (rows,), and those of the columns, (columns, rows) or none."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ChainruleError(f"{path} cannot be read ({error.strerror}); fit the detector again.") from None
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise ChainruleError(
-            f"{path} does not belong to the {CONFIG_NAME} beside it (damaged, or saving was cut off?); "
-            "fit the detector again."
-        )
+    content = read_belonging(path, digest, CONFIG_NAME, "detector")
     try:
         arrays = load(content)
         return arrays["scores"], arrays.get("column_scores", np.empty((0, 0)))

@@ -24,7 +24,7 @@ from chainrule.detection.thresholds import Rule
 from chainrule.errors import ChainruleError
 from chainrule.likelihood import LikelihoodModel
 from chainrule.loading import load
-from chainrule.saving import CONFIG_NAME, json_bytes, tensor_bytes, write_together
+from chainrule.saving import CONFIG_NAME, json_bytes, read_belonging, tensor_bytes, write_together
 from chainrule.security.places import PeakSurprise
 from chainrule.security.registry import resolve_score
 
@@ -103,16 +103,7 @@ def read_guard(folder: Path) -> PixelDefend:
 
 def _read_arrays(path: Path, digest: str) -> dict[str, Floats]:
     """What the guard learned of clean images, if it is what the description beside it was written for."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ChainruleError(f"{path} cannot be read ({error.strerror}); fit the guard again.") from None
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise ChainruleError(
-            f"{path} does not belong to the {GUARD_NAME} beside it (damaged, or two were saved at once?); "
-            "fit the guard again."
-        )
-    arrays: dict[str, Floats] = load_arrays(content)
+    arrays: dict[str, Floats] = load_arrays(read_belonging(path, digest, GUARD_NAME, "guard"))
     return arrays
 
 
