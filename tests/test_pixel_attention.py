@@ -63,7 +63,7 @@ def test_blocks_stand_after_every_so_many_layers() -> None:
 
 
 def test_no_weights_of_all_pairs_are_held(monkeypatch) -> None:
-    """The fused product gets no mask, and says itself what is causal."""
+    """The fused product gets no mask and says itself what is causal; looking ahead masks one row at most."""
     calls = []
 
     def noted(queries, keys, values, **options):
@@ -76,8 +76,12 @@ def test_no_weights_of_all_pairs_are_held(monkeypatch) -> None:
     model.log_prob(torch.zeros(2, 1, 3, 4))
     assert calls == [(12, 12, {"is_causal": True})]
     calls.clear()
-    model.sample(2, seed=0)
+    model.sample(20, seed=0)
     assert calls == [(1, pixel + 1, {}) for pixel in range(12)]
+    calls.clear()
+    model.sample(2, seed=0)
+    assert {options["attn_mask"].shape == (asked, seen) for asked, seen, options in calls} == {True}
+    assert max(asked for asked, _, _ in calls) == 4
 
 
 def test_one_query_of_grouped_heads_is_the_last_of_many() -> None:

@@ -17,7 +17,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 from chainrule.layers.linear import Linear, PackedWeights
 
-__all__ = ["CausalSelfAttention", "KeyValueCache", "rotary_angles", "rotated"]
+__all__ = ["CausalSelfAttention", "KeyValueCache", "causal_mask", "rotary_angles", "rotated"]
 
 #: Places that a fresh cache has room for.
 _ROOM = 32
@@ -58,6 +58,10 @@ class KeyValueCache:
         self.length = end
         first = 0 if self.window is None else max(0, kept - self.window + 1)
         return self._keys[:, :, first:end], self._values[:, :, first:end]
+
+    def forget(self, count: int) -> None:
+        """Drop the last `count` places; not under a window, where older ones may be gone already."""
+        self.length -= count
 
     def _move(self, kept: int, room: int) -> None:
         """Bring the last `kept` places to the front, of a new piece of memory if there is not room enough."""
@@ -165,8 +169,7 @@ class CausalSelfAttention(nn.Module):
             return attended.reshape(queries.shape)
         mask = None
         if 1 < new < seen:
-            ones = torch.ones(new, seen, dtype=torch.bool, device=queries.device)
-            mask = ones.tril(seen - new)
+            mask = causal_mask(new, seen, queries.device)
         return scaled_dot_product_attention(
             queries,
             keys,
@@ -213,6 +216,11 @@ def _with_block_before(part: Tensor, window: int, spare: int) -> Tensor:
     padded = pad(part, (0, 0, window, spare)).flatten(0, 1)
     blocks = padded.reshape(len(padded), -1, window, padded.shape[-1])
     return torch.cat([blocks[:, :-1], blocks[:, 1:]], dim=2)
+
+
+def causal_mask(new: int, seen: int, device: torch.device) -> Tensor:
+    """Which of the `seen` places each of the last `new` of them may look at: bool, `(new, seen)`."""
+    return torch.ones(new, seen, dtype=torch.bool, device=device).tril(seen - new)
 
 
 def rotary_angles(positions: Tensor, width: int) -> tuple[Tensor, Tensor]:

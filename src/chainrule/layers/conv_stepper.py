@@ -43,9 +43,12 @@ class RowCache:
     def push(self, row: Tensor) -> None:
         """Forget the oldest row and keep this one, `(columns, batch, features)`."""
         # Copies are shared among threads; a concatenation along features is not.
-        older, self.window = self.window[..., self.features :], torch.empty_like(self.window)
-        self.window[..., : older.shape[-1]] = older
-        self.window[..., older.shape[-1] :] = row
+        older = self.window[..., self.features :]
+        window = torch.empty_like(self.window)
+        if older.shape[-1]:
+            window[..., : older.shape[-1]] = older
+        window[..., older.shape[-1] :] = row
+        self.window = window
 
     def select(self, rows: Tensor) -> RowCache:
         """The cache of these rows of the batch."""
@@ -78,6 +81,17 @@ class PixelRow:
         first = (column + self.reach) * self.features
         return self.values[:, first + start : first + end]
 
+    def windows(self, first: int, last: int, end: int) -> Tensor:
+        """The `taps` of the pixels `first..last - 1`, `(batch, pixels, reach * features + end)`: a view."""
+        size = (len(self.values), last - first, self.reach * self.features + end)
+        return self.values.as_strided(size, (self.values.stride(0), self.features, 1), first * self.features)
+
+    def pixels(self, first: int, last: int) -> Tensor:
+        """The features of the pixels `first..last - 1`, `(batch, pixels, features)`: a view, to write to."""
+        size = (len(self.values), last - first, self.features)
+        start = (self.reach + first) * self.features
+        return self.values.as_strided(size, (self.values.stride(0), self.features, 1), start)
+
     def as_row(self) -> Tensor:
         """All pixels as `(columns, batch, features)`."""
         pixels = self.values[:, self.reach * self.features :]
@@ -107,7 +121,7 @@ class RowProduct:
         # Column by column, and in each the rows from the oldest on, as a cache holds them.
         by_column = weight.permute(0, 3, 2, 1).reshape(out_features, -1)
         self.product = RepeatedProduct(by_column, pixels)
-        self._taps: Tensor | None = None
+        self._wide: Tensor | None = None
 
     def __call__(self, window: Tensor) -> Tensor:
         """From `(columns, batch, rows * in)` to `(columns, batch, out)`."""
@@ -120,16 +134,13 @@ class RowProduct:
     def _side_by_side(self, window: Tensor) -> Tensor:
         """Each pixel's columns end to end, `(columns, batch, self.columns * rows * in)`; zeros outside."""
         width, batch_size, features = window.shape
-        taps = self._taps
-        if taps is None or taps.shape[:2] != window.shape[:2]:
-            taps = self._taps = window.new_zeros(width, batch_size, self.columns * features)
-        for number in range(self.columns):
-            shift = number - self.left  # what lies outside stays zero from row to row
-            first, last = max(0, -shift), min(width, width - shift)
-            if first < last:
-                own = slice(number * features, (number + 1) * features)
-                taps[first:last, :, own] = window[first + shift : last + shift]
-        return taps
+        wide = self._wide
+        if wide is None or wide.shape[1] != batch_size:
+            wide = self._wide = window.new_zeros(width + self.columns - 1, batch_size, features)
+        wide[self.left : self.left + width] = window  # what lies outside stays zero from row to row
+        step, own, _ = wide.stride()
+        taps = wide.as_strided((width, batch_size, self.columns, features), (step, own, step, 1))
+        return taps.reshape(width, batch_size, -1)
 
 
 class PixelProduct:
@@ -140,6 +151,7 @@ class PixelProduct:
 
     def __init__(self, weights: Iterable[Tensor], batch_size: int) -> None:
         self.products = [RepeatedProduct(weight, batch_size) for weight in weights]
+        self._together: RepeatedProduct | None = None
 
     def add_to(self, start: Tensor | None, taps: Tensor, colour: int, out: Tensor) -> None:
         """Write `start` plus the product of the taps into `out`, the features of one colour."""
@@ -149,11 +161,22 @@ class PixelProduct:
         """`add_to` of these places, to be called again and again."""
         return self.products[colour].bound(start, taps, out)
 
+    def of_pixels(self, taps: Tensor, start: Tensor) -> Tensor:
+        """`start` plus the products of several pixels of a single colour, `(batch, pixels, features)`.
+
+        - `taps`: `(batch, pixels, inputs)`; `start`: of the shape of the result, or of its last dimension.
+        """
+        batch_size, pixels, inputs = taps.shape
+        if self._together is None:  # the products of single pixels are laid out for single pixels
+            self._together = RepeatedProduct(self.products[0].columns.t(), batch_size * pixels)
+        flat = start if start.ndim == 1 else start.reshape(batch_size * pixels, -1)
+        product = self._together.with_bias(taps.reshape(batch_size * pixels, inputs), flat)
+        return product.view(batch_size, pixels, -1)
+
 
 def row_weights(layer: ShiftedConv2d) -> Tensor:
     """The weights of a layer that look at rows above the pixel's, `(out, in, rows, columns)`."""
-    kernel = layer.kernel().detach()
-    return kernel[:, :, :-1] if layer.rows[1] == 0 else kernel
+    return layer.weight.detach()[:, :, : -layer.rows[0]]  # nothing is closed there
 
 
 def pixel_weights(layer: ShiftedConv2d) -> list[Tensor]:
@@ -162,7 +185,10 @@ def pixel_weights(layer: ShiftedConv2d) -> list[Tensor]:
     Inputs are whole pixels from the left on, and at the end what the colour hears of the pixel itself.
     """
     left = -layer.columns[0]
-    taps = layer.kernel().detach()[:, :, -1]  # (out, in, columns)
+    own_row = -layer.rows[0]
+    taps = layer.weight.detach()[:, :, own_row]  # (out, in, columns)
+    if layer.mask is not None:
+        taps = taps * layer.mask[:, :, own_row]
     features = layer.in_features
     bounds = colour_bounds(features, layer.channels)
     weights = []
@@ -178,8 +204,11 @@ def pixel_weights(layer: ShiftedConv2d) -> list[Tensor]:
 class ImageStepper(ABC):
     """A network walked over an image in raster order, colour by colour; a subclass knows its layers.
 
+    Where it also `looks_ahead`, several pixels of a row, of a single colour, can be computed together.
+
     - `channels`, `grid`: colours, and rows and columns of the image as the network sees it.
-    - `read`: `read(values (batch,), position)` -> the numbers `(batch, read_size)` by which they are read.
+    - `read`: `read(values (batch, k), position)` -> the numbers `(batch, k read_size)` by which the k values
+      from a position on are read.
     - `reach`: how far to the left the first layer looks, and up.
     """
 
@@ -199,22 +228,47 @@ class ImageStepper(ABC):
         self.image = PixelRow(like, self.width, batch_size, features, reach)
         self.image_rows = RowCache(reach, like, self.width, batch_size, features)
         self.position = 0
+        self.looks_ahead = False
 
     @torch.no_grad()
     def step(self, previous_value: Tensor | None) -> Tensor:
         """Parameters of the next variable, `(batch, num_params)`, given the value of the previous one."""
+        column, colour = self._enter(previous_value)
+        self.position += 1
+        return self.pixel(column, colour)
+
+    @property
+    def reach(self) -> int:
+        """How many of the next pixels `look_ahead` can take: the rest of the row, where the network can."""
+        return self.width - self.position % self.width if self.looks_ahead else 1
+
+    @torch.no_grad()
+    def look_ahead(self, previous_value: Tensor | None, guesses: Tensor) -> Tensor:
+        """Parameters `(batch, k + 1, num_params)` of the next pixels, were k `guesses` `(batch, k)` right."""
+        first, _ = self._enter(previous_value)
+        last = first + guesses.shape[1]
+        if last > first:
+            numbers = self.read(guesses, self.position)
+            self.image.pixels(first, last).copy_(numbers.view(len(guesses), last - first, -1))
+        return self.pixels(first, last + 1)
+
+    def settle(self, count: int) -> None:
+        """Go on by `count` of the pixels looked at; what was computed of them stands."""
+        self.position += count
+
+    def _enter(self, previous_value: Tensor | None) -> tuple[int, int]:
+        """Read the previous value, and begin the row where one begins; column and colour to compute."""
         column, colour = self._place(self.position)
         if previous_value is not None:
             last_column, last_colour = self._place(self.position - 1)
             start = last_colour * self.read_size
-            numbers = self.read(previous_value, self.position - 1)
+            numbers = self.read(previous_value[:, None], self.position - 1)
             self.image.at(last_column, start, start + self.read_size).copy_(numbers)
         if column == 0 and colour == 0:
             if self.position:
                 self.image_rows.push(self.image.as_row())
             self.begin_row()
-        self.position += 1
-        return self.pixel(column, colour)
+        return column, colour
 
     @abstractmethod
     def begin_row(self) -> None:
@@ -223,6 +277,13 @@ class ImageStepper(ABC):
     @abstractmethod
     def pixel(self, column: int, colour: int) -> Tensor:
         """Compute the features of one colour of one pixel in all layers; returns its parameters."""
+
+    def pixels(self, first: int, last: int) -> Tensor:
+        """The same for the pixels `first..last - 1` of the row at once, where `looks_ahead` says so.
+
+        What lies to their left is in `image`. Returns `(batch, last - first, num_params)`; may come again.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def select_rows(self, rows: Tensor) -> Self:

@@ -46,6 +46,10 @@ class MaskedRow:
         """Write the features of one colour of one pixel into `out`, which may be `start[colour][column]`."""
         self.along.add_to(self.start[colour][column], taps, colour, out)
 
+    def pixels(self, taps: Tensor, first: int, last: int) -> Tensor:
+        """Features `(batch, pixels, out)` of pixels of a single colour, from `(batch, pixels, taps)`."""
+        return self.along.of_pixels(taps, self.start_row[first:last].transpose(0, 1))
+
     def select(self, rows: Tensor) -> MaskedRow:
         """The same for these rows of the batch."""
         chosen = copy.copy(self)

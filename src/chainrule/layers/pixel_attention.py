@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from chainrule.layers.attention import KeyValueCache
+from chainrule.layers.attention import KeyValueCache, causal_mask
 from chainrule.layers.conv_stepper import ImageStepper, PixelProduct, PixelRow, pixel_weights
 from chainrule.layers.masked_conv import ShiftedConv2d, colour_bounds
 
@@ -99,7 +99,8 @@ class PixelAttentionStepper:
         assert attention.memory.bias is not None
         biases = torch.cat([attention.queries.bias, attention.memory.bias])
         #: By pixel: what place and bias add to the query, and to key and value.
-        self.starts = (attention.of_places(rows, stepper.width) + biases).unbind(0)
+        self.starts_of_places = attention.of_places(rows, stepper.width) + biases
+        self.starts = self.starts_of_places.unbind(0)
         self.cache = KeyValueCache.empty(size, 1, self.head_width, None, like)
         #: Features of the pixel, and behind them the pixel itself.
         self.heard = like.new_zeros(size, attention.memory.in_features)
@@ -134,6 +135,35 @@ class PixelAttentionStepper:
         heads = query.view(len(query), 1, -1, self.head_width)
         self.attended[:, own] = scaled_dot_product_attention(heads, *self.seen).flatten(1)
         self.out.add_to(features, self.attended[:, : own.stop], colour, features)
+
+    def pixels(self, features: Tensor, image: Tensor) -> None:
+        """Attend from several pixels of a single colour, the first of them begun, and add in place.
+
+        - `features`: `(batch, pixels, features)`; `image`: what they are read by, `(batch, pixels, numbers)`.
+        """
+        batch_size, count, _ = features.shape
+        places = self.starts_of_places[self.position : self.position + count].expand(batch_size, -1, -1)
+        queries = self.queries.of_pixels(features, places[..., : self.width])
+        self.looked_at = features.clone()
+        keys, values = self.seen
+        if count > 1:  # the last of them is not heard by any of the others
+            heard = torch.cat([features, image], dim=2)[:, :-1]
+            remembered = self.memory.of_pixels(heard, places[:, :-1, self.width :])
+            keys, values = self.cache.append(*remembered[:, None].chunk(2, dim=3))
+        heads = queries.view(batch_size, count, -1, self.head_width).transpose(1, 2)
+        attended = scaled_dot_product_attention(
+            heads,
+            keys.expand(-1, heads.shape[1], -1, -1),
+            values.expand(-1, heads.shape[1], -1, -1),
+            attn_mask=causal_mask(count, keys.shape[2], keys.device),
+        )
+        added = self.out.of_pixels(attended.transpose(1, 2).flatten(2), features)
+        features.copy_(added)
+
+    def settle(self, count: int) -> None:
+        """Of the pixels looked at these stand; what was remembered of the others is forgotten."""
+        self.cache.forget(self.looked_at.shape[1] - count)
+        self.heard[:, : self.features] = self.looked_at[:, count - 1]
 
     def select(self, rows: Tensor) -> PixelAttentionStepper:
         """The same for these rows of the batch."""

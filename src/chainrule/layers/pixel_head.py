@@ -74,6 +74,12 @@ class HeadStepper:
             call()
         return steps.product.with_bias(steps.heard, steps.bias)
 
+    def pixels(self, features: Tensor) -> Tensor:
+        """From features `(batch, pixels, d)` of several pixels of a single colour to their parameters."""
+        for product, bias in zip(self.products, self.biases, strict=True):
+            features = product.of_pixels(torch.relu(features), bias)
+        return features
+
     def _steps_of(self, colour: int) -> _Steps:
         """Every layer's calls for one colour."""
         heard = [values[:, : self._own(n, colour)[1]] for n, values in enumerate(self.values)]

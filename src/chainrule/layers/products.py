@@ -30,12 +30,14 @@ class RepeatedProduct:
     """
 
     def __init__(self, weight: Tensor, batch_size: int) -> None:
-        self.columns = weight.t().contiguous()
         self.packed = _packed(weight, batch_size)
+        self.columns = weight.t().contiguous() if self.packed is None else weight.t()
 
     def with_bias(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """x W^T + bias, `(rows, out)`."""
+        """x W^T + bias, `(rows, out)`; the bias is `(out,)`, or one for each row."""
         if self.packed is not None:
+            if bias is not None and bias.ndim > 1:
+                return multiplied(x, self.packed).add_(bias)
             return multiplied(x, self.packed, bias)
         return torch.mm(x, self.columns) if bias is None else torch.addmm(bias, x, self.columns)
 

@@ -144,6 +144,11 @@ class GatedPixelCNN(RasterImageModel):
 
     # ---------------------------------------------------------------- step by step
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether several pixels of a row can be computed together."""
+        return self.channels == 1
+
     def init_state(self, batch_size: int, context: Tensor | None = None) -> GatedStepper:
         """The caches before the first pixel: for each layer the rows above and the pixels to the left."""
         return GatedStepper(self, batch_size, context)

@@ -76,6 +76,7 @@ class _LayerStepper:
         if not layer.is_first:
             self.rows = RowCache(1 - vertical.rows[0], like, width, batch_size, features)
         self.y = like.new_empty(batch_size, features)
+        self.no_bias = like.new_zeros(features)
         #: What the rows above add to each pixel of this one, `(columns, batch, 2 features)`, then its gates.
         self.start_row = like.new_zeros(width, batch_size, 2 * features)
         self.start = self._places()
@@ -109,6 +110,17 @@ class _LayerStepper:
             partial(torch.addcmul, s_b, s_a, s_b, value=-2, out=self.y[:, start:end]),
             self.out.bound(added_to, self.y[:, :end], colour, above.at(column, start, end)),
         ]
+
+    def pixels(self, below: PixelRow, above: PixelRow, first: int, last: int) -> None:
+        """The features of several pixels of a single colour; what `calls` does, but `start_row` is kept."""
+        end = 0 if self.is_first else below.features
+        start = self.start_row[first:last].transpose(0, 1)
+        s_a, s_b = (
+            self.horizontal.of_pixels(below.windows(first, last, end), start).sigmoid_().chunk(2, dim=2)
+        )
+        y = torch.addcmul(s_b, s_a, s_b, value=-2)
+        added_to = self.no_bias if self.is_first else below.pixels(first, last)
+        above.pixels(first, last).copy_(self.out.of_pixels(y, added_to))
 
     def own(self, colour: int) -> tuple[int, int]:
         """Where the features of a colour begin and end."""
@@ -154,6 +166,7 @@ class GatedStepper(ImageStepper):
         }
         self.head = HeadStepper(model.pixel_head, batch_size, like)
         self._calls: dict[tuple[int, int], list[Call]] = {}
+        self.looks_ahead = model.looks_ahead
 
     def begin_row(self) -> None:
         """The vertical stack over one row."""
@@ -173,6 +186,24 @@ class GatedStepper(ImageStepper):
         for call in calls:
             call()
         return self.head.pixel(self.along[-1].at(column, *self.layers[-1].own(colour)), colour)
+
+    def pixels(self, first: int, last: int) -> Tensor:
+        """The horizontal stack at several pixels of a single colour."""
+        for attention in self.attention.values():
+            attention.begin_pixel(self.position, self.image, first)
+        places = zip(self.layers, self.along[:-1], self.along[1:], strict=True)
+        for number, (layer, below, above) in enumerate(places):
+            layer.pixels(below, above, first, last)
+            if number in self.attention:
+                seen = self.image.pixels(first, last)
+                self.attention[number].pixels(above.pixels(first, last), seen)
+        return self.head.pixels(self.along[-1].pixels(first, last))
+
+    def settle(self, count: int) -> None:
+        """Go on by `count` of the pixels looked at; attention forgets the others."""
+        super().settle(count)
+        for attention in self.attention.values():
+            attention.settle(count)
 
     def _calls_of(self, column: int, colour: int) -> list[Call]:
         calls: list[Call] = []

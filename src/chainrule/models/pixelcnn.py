@@ -107,6 +107,11 @@ class PixelCNN(RasterImageModel):
 
     # ---------------------------------------------------------------- step by step
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether several pixels of a row can be computed together."""
+        return self.channels == 1
+
     def init_state(self, batch_size: int, context: Tensor | None = None) -> _PixelCNNStepper:
         """The caches before the first pixel: for each block the rows above and the pixels to the left."""
         return _PixelCNNStepper(self, batch_size, context)
@@ -186,6 +191,14 @@ class _BlockStepper:
             self.widen.bound(u, self.conv.start_row[column][:, :end], colour, u),
         ]
 
+    def pixels(self, u: Tensor, first: int, last: int) -> Tensor:
+        """What `calls` makes of `u`, for several pixels of a single colour: `(batch, pixels, 2h)`."""
+        row = self.row
+        narrow = self.narrow.of_pixels(torch.relu(u), self.narrow_bias)
+        torch.clamp_min(narrow, 0, out=row.pixels(first, last))
+        t = self.conv.pixels(row.windows(first, last, row.features), first, last).relu_()
+        return self.widen.of_pixels(t, u)
+
     def select(self, rows: Tensor) -> _BlockStepper:
         """The block of these rows of the batch."""
         chosen = copy.copy(self)
@@ -214,6 +227,7 @@ class _PixelCNNStepper(ImageStepper):
         self.head = HeadStepper(model.pixel_head, batch_size, like)
         self.u = [like.new_empty(batch_size, size) for size in self.first.sizes]
         self._calls: dict[tuple[int, int], list[Call]] = {}
+        self.looks_ahead = model.looks_ahead
 
     def begin_row(self) -> None:
         """What the rows above add in every layer."""
@@ -229,6 +243,13 @@ class _PixelCNNStepper(ImageStepper):
         for call in calls:
             call()
         return self.head.pixel(self.u[colour], colour)
+
+    def pixels(self, first: int, last: int) -> Tensor:
+        """All layers at several pixels of a single colour."""
+        u = self.first.pixels(self.image.windows(first, last, 0), first, last)
+        for block in self.blocks:
+            u = block.pixels(u, first, last)
+        return self.head.pixels(u)
 
     def _calls_of(self, column: int, colour: int) -> list[Call]:
         u, taps = self.u[colour], self.image.taps(column, colour * self.read_size)

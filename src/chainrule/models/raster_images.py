@@ -12,6 +12,7 @@ from chainrule.conditionals import Categorical, Conditional
 from chainrule.errors import ChainruleError
 from chainrule.inputs import checked_event_shape
 from chainrule.layers import Columns
+from chainrule.layers.conv_stepper import ImageStepper
 from chainrule.layers.masked_conv import ShiftedConv2d
 from chainrule.model import AutoregressiveModel
 from chainrule.orderings import Ordering, resolve_ordering
@@ -96,6 +97,25 @@ class RasterImageModel(AutoregressiveModel):
         view.grid = view._grid()
         return view
 
+    # ---------------------------------------------------------------- looking ahead
+
+    @property
+    def period_of_guesses(self) -> int:
+        """The first guess of a pixel is the one above it."""
+        return self.grid[1] * self.channels
+
+    def reach(self, state: ImageStepper) -> int:
+        """How many of the next variables can be looked at together: the rest of the row."""
+        return state.reach
+
+    def look_ahead(self, state: ImageStepper, previous_value: Tensor | None, guesses: Tensor) -> Tensor:
+        """Parameters `(batch, k + 1, num_params)` of the next pixels, were k `guesses` `(batch, k)` right."""
+        return state.look_ahead(previous_value, guesses)
+
+    def settle(self, state: ImageStepper, count: int) -> None:
+        """Go on by `count` of the pixels looked at."""
+        state.settle(count)
+
     def _grid(self) -> tuple[int, int]:
         """Height and width of the image as the network sees it."""
         height, width = self.event_shape[-2:]
@@ -117,10 +137,8 @@ class RasterImageModel(AutoregressiveModel):
         return seen.view(len(x), *self.grid, -1).permute(0, 3, 1, 2)
 
     def _as_read(self, values: Tensor, position: int) -> Tensor:
-        """The same of the values `(batch,)` of one variable: `(batch, I)`."""
-        if self._intensities:
-            return self._intensity(values)[:, None]
-        return self.encode_sequence(values[:, None], position)
+        """The same of the values `(batch, k)` of the variables from a position on: `(batch, k I)`."""
+        return self._intensity(values) if self._intensities else self.encode_sequence(values, position)
 
     def _intensity(self, values: Tensor) -> Tensor:
         assert isinstance(self.conditional, Categorical)

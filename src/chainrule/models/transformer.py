@@ -35,6 +35,9 @@ __all__ = ["Transformer"]
 #: Making copies of the weights takes as long as it saves in about so many steps.
 _STEPS_BEFORE_PACKING = 12
 
+#: Variables looked at together: a row of a small image.
+_AHEAD = 32
+
 POSITIONS = ("rotary", "learned", "sinusoidal")
 
 
@@ -204,6 +207,36 @@ class Transformer(SequenceModel):
         state.position += values.shape[1]
         return self._after_end(params, values, state, begin=begin), state
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether several variables can be looked at together: where the caches can forget the last ones."""
+        return self.window is None and self.end is None
+
+    @property
+    def period_of_guesses(self) -> int:
+        """The first guess of a pixel is the one above it; in a plain sequence nothing is known."""
+        return self.event_shape[-1] if len(self.event_shape) > 1 else self.num_variables
+
+    def reach(self, state: _TransformerState) -> int:
+        """How many of the next variables can be looked at together."""
+        return min(_AHEAD, self.period_of_guesses)
+
+    def look_ahead(self, state: _TransformerState, previous_value: Tensor | None, guesses: Tensor) -> Tensor:
+        """Parameters `(batch, k + 1, num_params)` of the next ones, were k `guesses` `(batch, k)` right.
+
+        The caches then hold what was computed of the guesses; `settle` drops those that were wrong.
+        """
+        state.looked_at = guesses.shape[1] + 1
+        values = guesses if previous_value is None else torch.cat([previous_value[:, None], guesses], dim=1)
+        return self.read(state, values, begin=previous_value is None)[0]
+
+    def settle(self, state: _TransformerState, count: int) -> None:
+        """Go on by `count` of the variables looked at; the caches forget the guesses that were wrong."""
+        wrong = state.looked_at - count
+        state.position -= wrong
+        for cache in state.caches:
+            cache.forget(wrong)
+
     def _packed_for(self, state: _TransformerState, values: Tensor) -> PackedWeights | None:
         """Copies of the weights for a step, once so many have gone by that making them pays."""
         if values.shape[1] != 1 or torch.is_grad_enabled():
@@ -343,6 +376,7 @@ class _TransformerState(SequenceState):
     caches: list[KeyValueCache]
     shift: Tensor | None  # (batch, width), of the context
     steps: int = 0  # single values read
+    looked_at: int = 0  # variables, by the last `look_ahead`
     packed: PackedWeights | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:

@@ -6,6 +6,7 @@ beforehand, so for the same noise they give the same sample.
 
 from __future__ import annotations
 
+from chainrule.sampling.ahead import by_looking_ahead
 from chainrule.sampling.ancestral import ancestral, draw_noise, naive
 from chainrule.sampling.filling import (
     FILL_METHODS,
@@ -19,6 +20,7 @@ from chainrule.sampling.filling import (
 from chainrule.sampling.fixed_point import fixed_point
 from chainrule.sampling.guided import Guide, GuidedDraws, draw_guided
 from chainrule.sampling.particles import pick_by_weight
+from chainrule.sampling.protocol import LooksAhead
 
 __all__ = [
     "FILL_METHODS",
@@ -27,8 +29,10 @@ __all__ = [
     "FillOptions",
     "Guide",
     "GuidedDraws",
+    "LooksAhead",
     "RowNoise",
     "ancestral",
+    "by_looking_ahead",
     "draw_guided",
     "draw_noise",
     "fill_holes",

@@ -10,7 +10,7 @@ from torch import Tensor
 from chainrule.conditionals import Conditional
 from chainrule.orderings import Ordering
 
-__all__ = ["Fillable", "Runnable"]
+__all__ = ["Fillable", "LooksAhead", "Runnable"]
 
 
 class Runnable(Protocol):
@@ -55,3 +55,23 @@ class Fillable(Runnable, Protocol):
 
     def with_ordering(self, ordering: Sequence[int]) -> Fillable:
         """The same network read in another ordering, if it is order-agnostic."""
+
+
+class LooksAhead(Runnable, Protocol):
+    """What sampling asks of a model that can look at several of the next variables at once."""
+
+    @property
+    def period_of_guesses(self) -> int:
+        """How far before a variable lies the one that its first guess is made of: a row of an image."""
+
+    def reach(self, state: Any) -> int:
+        """How many of the next variables can be looked at together; 1 where there are steps only."""
+
+    def look_ahead(self, state: Any, previous_value: Tensor | None, guesses: Tensor) -> Tensor:
+        """Parameters `(batch, k + 1, num_params)` of the next ones, were k `guesses` `(batch, k)` right.
+
+        The state stays where it is, except that it reads the previous value; `settle` must come next.
+        """
+
+    def settle(self, state: Any, count: int) -> None:
+        """Go on by `count` of the variables looked at: all guesses but the last `count`-th were right."""

@@ -1,0 +1,179 @@
+"""Sampling by looking ahead: the very sample of single steps, whatever was guessed, and never much dearer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_sampling import randomised
+
+from chainrule.models import GatedPixelCNN, PixelCNN, Transformer
+from chainrule.sampling import ahead, ancestral, by_looking_ahead, draw_noise, naive
+from chainrule.testing import ConformanceError, check_model
+
+LEVELS = {"name": "categorical", "levels": 5}
+CONVOLUTIONS = {"features": 6, "kernel_size": 3, "head": (5,), "context_size": 2}
+ATTENTION = {"width": 8, "num_layers": 2, "num_heads": 2, "context_size": 2}
+
+MODELS = {
+    "gated": lambda: GatedPixelCNN((1, 5, 6), num_layers=3, first_kernel_size=5, **CONVOLUTIONS),
+    "gated, levels, column by column": lambda: GatedPixelCNN(
+        (5, 6), num_layers=2, ordering="column", conditional=LEVELS, **CONVOLUTIONS
+    ),
+    "gated, attention": lambda: GatedPixelCNN(
+        (1, 5, 6), num_layers=4, attention_every=2, attention_heads=2, **CONVOLUTIONS
+    ),
+    "pixelcnn": lambda: PixelCNN((1, 5, 6), num_blocks=2, first_kernel_size=5, **CONVOLUTIONS),
+    "pixelcnn, one-hot, reversed": lambda: PixelCNN(
+        (6, 5), num_blocks=2, ordering="reversed", conditional=LEVELS, one_hot=True, **CONVOLUTIONS
+    ),
+    "transformer": lambda: Transformer((1, 5, 6), **ATTENTION),
+    "transformer, a plain sequence": lambda: Transformer(
+        (41,), ordering="random:2", positions="learned", num_kv_heads=1, conditional=LEVELS, **ATTENTION
+    ),
+}
+
+
+def noise_for(model, rows, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return draw_noise(rows, model.num_variables, model.conditional.num_noise, generator, torch.float64)
+
+
+def context_for(rows):
+    return torch.nn.functional.one_hot(torch.arange(rows) % 2, 2).double()
+
+
+class Counted:
+    """A model whose looks and steps are counted."""
+
+    def __init__(self, model, monkeypatch):
+        self.looks = self.steps = 0
+        look_ahead, step = model.look_ahead, model.step
+
+        def counted_look(*arguments):
+            self.looks += 1
+            return look_ahead(*arguments)
+
+        def counted_step(*arguments):
+            self.steps += 1
+            return step(*arguments)
+
+        monkeypatch.setattr(model, "look_ahead", counted_look)
+        monkeypatch.setattr(model, "step", counted_step)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@torch.no_grad()
+def test_the_sample_is_that_of_single_steps(name, rows, temperature):
+    model = randomised(MODELS[name]()).double().eval()
+    noise, context = noise_for(model, rows), context_for(rows)
+    found, log_prob = by_looking_ahead(model, noise, context, temperature, with_log_prob=True)
+    stepped, expected = ancestral(model, noise, context, temperature, with_log_prob=True)
+    assert torch.equal(found, stepped)
+    assert torch.equal(found, naive(model, noise, context, temperature))
+    torch.testing.assert_close(log_prob, expected)
+    torch.testing.assert_close(log_prob, model.log_prob(found, context))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_looks_and_steps_follow_each_other_in_any_order(name, monkeypatch):
+    # So little credit that looks come singly, among steps.
+    monkeypatch.setattr(ahead, "_MOST_CREDIT", ahead._PRICE)
+    monkeypatch.setattr(ahead, "_EARNED", ahead._PRICE / 3)
+    model = randomised(MODELS[name]()).double().eval()
+    counted = Counted(model, monkeypatch)
+    for seed in range(4):
+        noise = noise_for(model, 2, seed)
+        assert torch.equal(
+            by_looking_ahead(model, noise, context_for(2))[0], ancestral(model, noise, context_for(2))[0]
+        )
+    assert counted.looks > 4
+    assert counted.steps > 8 * model.num_variables / 3
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_a_look_gives_the_conditionals_of_the_parallel_pass(name):
+    model = randomised(MODELS[name]()).double().eval()
+    context = context_for(2)
+    x = ancestral(model, noise_for(model, 2), context)[0]
+    other = ancestral(model, noise_for(model, 2, seed=1), context)[0]
+    known, guessed = model.to_sequence(x), model.to_sequence(other)
+    state, previous, position = model.init_state(2, context), None, 0
+    while position < model.num_variables:
+        last = min(position + model.reach(state), model.num_variables)
+        together = torch.cat([known[:, :position], guessed[:, position:]], dim=1)
+        expected = model.to_sequence(model(model.from_sequence(together), context))[:, position:last]
+        found = model.look_ahead(state, previous, guessed[:, position : last - 1])
+        torch.testing.assert_close(found, expected)
+        count = min(1 + position % 3, last - position)  # of what was looked at, no more than this stands
+        known[:, position : position + count - 1] = guessed[:, position : position + count - 1]
+        model.settle(state, count)
+        position += count
+        previous = known[:, position - 1]
+
+
+@torch.no_grad()
+def test_independent_pixels_take_two_looks_a_row(monkeypatch):
+    model = GatedPixelCNN((1, 8, 8), num_layers=2, **CONVOLUTIONS).double().eval()
+    model.pixel_head.layers[-1].weight.zero_()  # what the pixels are does not matter any more
+    counted = Counted(model, monkeypatch)
+    model.sample(4, context=context_for(4), seed=0)
+    assert counted.steps == 0
+    assert counted.looks <= 8 + 1  # in the first row nothing is known yet
+
+
+@torch.no_grad()
+def test_where_guesses_are_always_wrong_steps_are_taken(monkeypatch):
+    model = randomised(GatedPixelCNN((20, 20), num_layers=2, **CONVOLUTIONS)).double().eval()
+    monkeypatch.setattr(ahead, "_settled", lambda drawn, guesses: 1)
+    counted = Counted(model, monkeypatch)
+    noise = noise_for(model, 1)
+    found = by_looking_ahead(model, noise, context_for(1))[0]
+    assert torch.equal(found, ancestral(model, noise, context_for(1))[0])
+    spent = counted.looks * (ahead._PRICE - 1) - ahead._MOST_CREDIT
+    assert spent <= ahead._EARNED * counted.steps + ahead._PRICE
+    assert counted.looks + counted.steps == 2 * 400  # `ancestral` took 400 of the steps
+    assert 8 <= counted.looks < 30
+
+
+@torch.no_grad()
+def test_samples_of_few_and_of_many_rows_are_the_same(monkeypatch):
+    model = randomised(Transformer((1, 5, 6), **ATTENTION)).double().eval()
+    noise, context = noise_for(model, 40), context_for(40)
+    counted = Counted(model, monkeypatch)
+    many = model.sample(noise=noise, context=context)
+    assert counted.looks == 0
+    few = model.sample(noise=noise[:3], context=context[:3])
+    assert counted.looks > 0
+    assert torch.equal(few, many[:3])
+
+
+@torch.no_grad()
+def test_values_from_no_list_are_drawn_step_by_step(monkeypatch):
+    model = randomised(PixelCNN((5, 6), num_blocks=1, conditional="gaussian", **CONVOLUTIONS)).double().eval()
+    counted = Counted(model, monkeypatch)
+    model.sample(2, context=context_for(2), seed=0)
+    assert counted.looks == 0
+    assert counted.steps >= model.num_variables
+
+
+def test_networks_that_cannot_forget_or_have_several_colours_do_not_look_ahead():
+    assert not Transformer((9,), window=4, width=8, num_layers=1, num_heads=2).looks_ahead
+    assert not Transformer((9,), end=0, width=8, num_layers=1, num_heads=2, conditional=LEVELS).looks_ahead
+    assert not PixelCNN((3, 4, 4), num_blocks=1, **CONVOLUTIONS).looks_ahead
+
+
+class Forgetful(Transformer):
+    """Keeps what it computed of guesses that turned out wrong."""
+
+    def settle(self, state, count):
+        state.position -= state.looked_at - count
+
+
+def test_the_conformance_suite_finds_caches_that_keep_wrong_guesses():
+    model = randomised(Forgetful((3, 4), width=8, num_layers=2, num_heads=2))
+    with pytest.raises(ConformanceError, match="samplers agree"):
+        check_model(model)
