@@ -62,13 +62,16 @@ IMAGES = """## Sampling: convolutional models and attention over pixels
 
 As above, of images by models with random weights. *Naive* is a full parallel pass per variable, projected (~) from its
 first passes; *differ* counts the variables that the naive sampler would have drawn otherwise, which is rounding between
-two nearly equal numbers; *caches* is all that is kept before the last variable, the keys and values of attention included.
+two nearly equal numbers; *calls* counts the steps and looks of the incremental sampler; *caches* is all that is kept
+before the last variable, the keys and values of attention included.
 """
 
 IMAGES_ALONE = """### One image at a time
 
 What is left when there is no batch to share the weights: two threads, and one. The naive sampler's pass uses the second
-thread well; a step, which multiplies one row, does not.
+thread well; a step, which multiplies one row, does not. Up to 16 images are therefore sampled by looking ahead
+(`docs/architecture.md`): *calls* counts steps and looks. How many looks an image takes depends on what it is of: random
+weights are guessed a little more easily than trained ones, so rows of trained networks stand beside them.
 """
 
 TRAINING_IMAGES = """## Training throughput of image models

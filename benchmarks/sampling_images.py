@@ -1,6 +1,7 @@
 """Sampling images from convolutional models: incremental against a full parallel pass per variable.
 
-    python benchmarks/sampling_images.py [--batch 64] [--repeats 3] [--threads 2] [--naive-passes 784] [NAME ...]
+    python benchmarks/sampling_images.py [--batch 64] [--repeats 3] [--threads 2] [--naive-passes 784]
+        [--run LABEL=FOLDER ...] [NAME ...]
 
 One run, float32. For each model the time of one parallel likelihood pass over the batch, of an incremental
 sample of the batch (the two take turns), and of the plain sampler that makes a full pass for every
@@ -8,7 +9,9 @@ variable. `--naive-passes K` stops the plain sampler after K variables and proje
 
 Whether the samples are the same is decided by one pass: a sample is what the plain sampler gives for its
 noise exactly if drawing every variable from the conditionals at the sample gives the sample again. "differ"
-counts the variables where that is not so. Networks have random weights.
+counts the variables where that is not so. "calls" counts steps and looks of one incremental sample: few
+images are sampled by looking ahead, and how many looks that takes depends on what the network has learned.
+Networks have random weights, those of `--run`, run folders, the ones they learned.
 
 A sample is thousands of small products. On a machine that others use too, threads that wait for each other
 by spinning lose far more time over them than over one pass: set OMP_WAIT_POLICY=passive there.
@@ -26,6 +29,7 @@ import torch
 from machine import write
 from torch import Tensor
 
+import chainrule as cr
 from chainrule.conditionals import Categorical
 from chainrule.model import AutoregressiveModel
 from chainrule.models import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelCNNPP, RowLSTM, Transformer
@@ -79,6 +83,27 @@ def variables_that_differ(model: AutoregressiveModel, x: Tensor, noise: Tensor) 
     return int((again != model.to_sequence(x)).sum())
 
 
+def count_calls(model: AutoregressiveModel, noise: Tensor) -> int:
+    """Steps and looks of one incremental sample."""
+    calls = 0
+    kept = {name: getattr(model, name) for name in ("step", "look_ahead") if hasattr(model, name)}
+
+    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return method(*arguments)
+
+        return call
+
+    for name, method in kept.items():
+        setattr(model, name, counted(method))
+    model.sample(noise=noise)
+    for name in kept:
+        delattr(model, name)
+    return calls
+
+
 def timed(run: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     result = run()
@@ -86,9 +111,9 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float]:
 
 
 @torch.no_grad()
-def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, model: AutoregressiveModel, options: argparse.Namespace) -> dict[str, Any]:
     """One row of the table."""
-    model = MODELS[name]().eval()
+    model = model.eval()
     generator = torch.Generator().manual_seed(0)
     n = model.num_variables
     noise = torch.rand(options.batch, n, model.conditional.num_noise, generator=generator)
@@ -112,6 +137,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "naive_passes_run": naive_passes,
         "times_faster_than_naive": naive / incremental,
         "over_one_pass": incremental / one_pass,
+        "calls": count_calls(model, noise),
         "variables_that_differ": variables_that_differ(model, x, noise),
         "cache_mebibytes": cache_mebibytes(model, options.batch),
     }
@@ -134,7 +160,7 @@ def line(row: dict[str, Any]) -> str:
         f"| {row['model']} | {shape} | {row['parameters']:,} | {row['one_pass_s']:.2f} s "
         f"| {row['incremental_s']:.2f} s | {projected}{row['naive_s']:.0f} s "
         f"| **{row['times_faster_than_naive']:,.0f}** | {row['over_one_pass']:.2f} "
-        f"| {row['variables_that_differ']} | {row['cache_mebibytes']:.1f} MiB |"
+        f"| {row['calls']:,} | {row['variables_that_differ']} | {row['cache_mebibytes']:.1f} MiB |"
     )
 
 
@@ -144,8 +170,8 @@ def table(rows: list[dict[str, Any]], batch: int) -> str:
         f"Time to sample {batch} images.",
         "",
         "| model | image | parameters | one pass | incremental | naive | times faster | over one pass "
-        "| differ | caches |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| calls | differ | caches |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     return "\n".join([*head, *map(line, rows)])
 
@@ -158,13 +184,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--run", action="append", default=[], metavar="LABEL=FOLDER", help="a run")
     parser.add_argument("--naive-passes", type=int, default=0, help="0: all of them, which takes long")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     rows = []
-    for name in options.names or MODELS:
-        rows.append(measure(name, options))
+    for name in options.names or (MODELS if not options.run else ()):
+        rows.append(measure(name, MODELS[name](), options))
+        print(line(rows[-1]), flush=True)
+    for label, folder in (run.rsplit("=", 1) for run in options.run):
+        rows.append(measure(label, cr.load(folder), options))
         print(line(rows[-1]), flush=True)
     alone = "-one-thread" if options.threads == 1 else ""
     path = write(f"sampling-images-batch{options.batch}{alone}", rows)

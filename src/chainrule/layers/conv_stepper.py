@@ -43,12 +43,12 @@ class RowCache:
     def push(self, row: Tensor) -> None:
         """Forget the oldest row and keep this one, `(columns, batch, features)`."""
         # Copies are shared among threads; a concatenation along features is not.
-        older = self.window[..., self.features :]
-        window = torch.empty_like(self.window)
-        if older.shape[-1]:
-            window[..., : older.shape[-1]] = older
-        window[..., older.shape[-1] :] = row
-        self.window = window
+        if self.window.shape[-1] == self.features:
+            self.window.copy_(row)
+            return
+        older, self.window = self.window[..., self.features :], torch.empty_like(self.window)
+        self.window[..., : older.shape[-1]] = older
+        self.window[..., older.shape[-1] :] = row
 
     def select(self, rows: Tensor) -> RowCache:
         """The cache of these rows of the batch."""
@@ -166,12 +166,9 @@ class PixelProduct:
 
         - `taps`: `(batch, pixels, inputs)`; `start`: of the shape of the result, or of its last dimension.
         """
-        batch_size, pixels, inputs = taps.shape
         if self._together is None:  # the products of single pixels are laid out for single pixels
-            self._together = RepeatedProduct(self.products[0].columns.t(), batch_size * pixels)
-        flat = start if start.ndim == 1 else start.reshape(batch_size * pixels, -1)
-        product = self._together.with_bias(taps.reshape(batch_size * pixels, inputs), flat)
-        return product.view(batch_size, pixels, -1)
+            self._together = RepeatedProduct(self.products[0].columns.t(), taps.shape[0] * taps.shape[1])
+        return self._together.of_many(taps).add_(start)
 
 
 def row_weights(layer: ShiftedConv2d) -> Tensor:
@@ -186,14 +183,14 @@ def pixel_weights(layer: ShiftedConv2d) -> list[Tensor]:
     """
     left = -layer.columns[0]
     own_row = -layer.rows[0]
-    taps = layer.weight.detach()[:, :, own_row]  # (out, in, columns)
+    taps = layer.weight.detach()[:, :, own_row, : left + 1]  # (out, in, columns)
     if layer.mask is not None:
-        taps = taps * layer.mask[:, :, own_row]
+        taps = taps * layer.mask[:, :, own_row, : left + 1]
     features = layer.in_features
     bounds = colour_bounds(features, layer.channels)
     weights = []
     for colour in range(layer.channels):
-        of_colour = taps[(layer.hearing == colour).to(taps.device)]
+        of_colour = taps if layer.channels == 1 else taps[(layer.hearing == colour).to(taps.device)]
         before = of_colour[:, :, :left].transpose(1, 2).reshape(len(of_colour), left * features)
         end = bounds[colour if layer.kind == "A" else colour + 1]
         own = of_colour[:, :end, left] if end else of_colour[:, :0, 0]

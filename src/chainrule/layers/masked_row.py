@@ -35,7 +35,7 @@ class MaskedRow:
         self.shift = None if to_features is None else to_features(context)
         #: What the rows above add to each pixel of this one, `(columns, batch, out)`.
         self.start_row = stepper.like.new_zeros(stepper.width, stepper.batch_size, layer.out_features)
-        self.start = self._places()
+        self.start, self.start_of_row = self._places(), self.start_row.transpose(0, 1)
 
     def begin_row(self, window: Tensor) -> None:
         """What the rows above, in `window`, add to each pixel of this row."""
@@ -48,14 +48,14 @@ class MaskedRow:
 
     def pixels(self, taps: Tensor, first: int, last: int) -> Tensor:
         """Features `(batch, pixels, out)` of pixels of a single colour, from `(batch, pixels, taps)`."""
-        return self.along.of_pixels(taps, self.start_row[first:last].transpose(0, 1))
+        return self.along.of_pixels(taps, self.start_of_row[:, first:last])
 
     def select(self, rows: Tensor) -> MaskedRow:
         """The same for these rows of the batch."""
         chosen = copy.copy(self)
         chosen.shift = None if self.shift is None else self.shift[rows]
         chosen.start_row = self.start_row[:, rows]
-        chosen.start = chosen._places()
+        chosen.start, chosen.start_of_row = chosen._places(), chosen.start_row.transpose(0, 1)
         return chosen
 
     def tensors(self) -> list[Tensor]:

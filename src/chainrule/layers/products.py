@@ -34,12 +34,16 @@ class RepeatedProduct:
         self.columns = weight.t().contiguous() if self.packed is None else weight.t()
 
     def with_bias(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """x W^T + bias, `(rows, out)`; the bias is `(out,)`, or one for each row."""
+        """x W^T + bias, `(rows, out)`."""
         if self.packed is not None:
-            if bias is not None and bias.ndim > 1:
-                return multiplied(x, self.packed).add_(bias)
             return multiplied(x, self.packed, bias)
         return torch.mm(x, self.columns) if bias is None else torch.addmm(bias, x, self.columns)
+
+    def of_many(self, x: Tensor) -> Tensor:
+        """x W^T of rows in any number of dimensions, `(..., out)`."""
+        return (
+            torch.matmul(x, self.columns) if self.packed is None else multiplied(x.contiguous(), self.packed)
+        )
 
     def add_to(self, start: Tensor | None, x: Tensor, out: Tensor) -> None:
         """Write `start + x W^T` into `out`; `start` may be `out`, or None for zero."""

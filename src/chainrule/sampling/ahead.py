@@ -22,7 +22,7 @@ from chainrule.sampling.protocol import LooksAhead
 
 __all__ = ["by_looking_ahead"]
 
-#: What a look costs, in steps (2.5 to 4 were measured).
+#: What a look costs, in steps (2 to 4.5 were measured).
 _PRICE = 4.0
 #: What a step earns towards the next look: steps are taken where looks do not pay, and one in so many times
 #: the price it is tried again.
