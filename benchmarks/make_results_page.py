@@ -69,9 +69,9 @@ before the last variable, the keys and values of attention included.
 IMAGES_ALONE = """### One image at a time
 
 What is left when there is no batch to share the weights: two threads, and one. The naive sampler's pass uses the second
-thread well; a step, which multiplies one row, does not. Up to 16 images are therefore sampled by looking ahead
-(`docs/architecture.md`): *calls* counts steps and looks. How many looks an image takes depends on what it is of: random
-weights are guessed a little more easily than trained ones, so rows of trained networks stand beside them.
+thread well; a step, which multiplies one row, does not. Up to 16 images of one colour are therefore sampled by looking
+ahead (`docs/architecture.md`): *calls* counts steps and looks. How many looks an image takes depends on what it is of: what
+random weights draw is guessed a little more easily, so rows of trained networks stand beside them.
 """
 
 TRAINING_IMAGES = """## Training throughput of image models

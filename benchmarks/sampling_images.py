@@ -86,7 +86,6 @@ def variables_that_differ(model: AutoregressiveModel, x: Tensor, noise: Tensor) 
 def count_calls(model: AutoregressiveModel, noise: Tensor) -> int:
     """Steps and looks of one incremental sample."""
     calls = 0
-    kept = {name: getattr(model, name) for name in ("step", "look_ahead") if hasattr(model, name)}
 
     def counted(method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -96,10 +95,18 @@ def count_calls(model: AutoregressiveModel, noise: Tensor) -> int:
 
         return call
 
-    for name, method in kept.items():
-        setattr(model, name, counted(method))
+    def begin_counted(*arguments: Any) -> Any:
+        looks = type(model).looks(model, *arguments)
+        looks.look = counted(looks.look)
+        return looks
+
+    for name in ("step", "look_ahead"):
+        if hasattr(model, name):
+            setattr(model, name, counted(getattr(model, name)))
+    if hasattr(model, "looks"):
+        model.looks = begin_counted
     model.sample(noise=noise)
-    for name in kept:
+    for name in {"step", "look_ahead", "looks"} & set(vars(model)):
         delattr(model, name)
     return calls
 
@@ -145,11 +152,15 @@ def measure(name: str, model: AutoregressiveModel, options: argparse.Namespace) 
 
 def cache_mebibytes(model: AutoregressiveModel, batch: int) -> float:
     """What incremental sampling keeps before the last variable, when caches that grow are at their greatest."""
-    state, value = model.init_state(1), None
-    for _ in range(model.num_variables):
-        _, state = model.step(state, value)
-        value = torch.zeros(1)
-    return batch * sum(tensor.numel() * tensor.element_size() for tensor in state.tensors()) / 2**20
+    if getattr(model, "looks_by_row", False):
+        kept = model.looks(1).tensors()
+    else:
+        state, value = model.init_state(1), None
+        for _ in range(model.num_variables):
+            _, state = model.step(state, value)
+            value = torch.zeros(1)
+        kept = state.tensors()
+    return batch * sum(tensor.numel() * tensor.element_size() for tensor in kept) / 2**20
 
 
 def line(row: dict[str, Any]) -> str:

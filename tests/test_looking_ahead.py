@@ -6,15 +6,26 @@ import pytest
 import torch
 from test_sampling import randomised
 
+from chainrule.layers import attention
+from chainrule.layers.pixel_attention import PixelAttentionStepper
 from chainrule.models import GatedPixelCNN, PixelCNN, Transformer
-from chainrule.sampling import ahead, ancestral, by_looking_ahead, draw_noise, naive
+from chainrule.sampling import (
+    ahead,
+    ahead_by_row,
+    ancestral,
+    by_looking_ahead,
+    by_looking_ahead_by_row,
+    draw_noise,
+    naive,
+)
 from chainrule.testing import ConformanceError, check_model
 
 LEVELS = {"name": "categorical", "levels": 5}
+FOUR_LEVELS = {"name": "categorical", "levels": 4}
 CONVOLUTIONS = {"features": 6, "kernel_size": 3, "head": (5,), "context_size": 2}
 ATTENTION = {"width": 8, "num_layers": 2, "num_heads": 2, "context_size": 2}
 
-MODELS = {
+IMAGES = {
     "gated": lambda: GatedPixelCNN((1, 5, 6), num_layers=3, first_kernel_size=5, **CONVOLUTIONS),
     "gated, levels, column by column": lambda: GatedPixelCNN(
         (5, 6), num_layers=2, ordering="column", conditional=LEVELS, **CONVOLUTIONS
@@ -26,11 +37,15 @@ MODELS = {
     "pixelcnn, one-hot, reversed": lambda: PixelCNN(
         (6, 5), num_blocks=2, ordering="reversed", conditional=LEVELS, one_hot=True, **CONVOLUTIONS
     ),
-    "transformer": lambda: Transformer((1, 5, 6), **ATTENTION),
-    "transformer, a plain sequence": lambda: Transformer(
-        (41,), ordering="random:2", positions="learned", num_kv_heads=1, conditional=LEVELS, **ATTENTION
-    ),
 }
+TRANSFORMERS = {
+    "transformer": lambda: Transformer((1, 5, 6), **ATTENTION),
+    "transformer, shared keys, four levels": lambda: Transformer(
+        (41,), ordering="random:2", positions="learned", num_kv_heads=1, conditional=FOUR_LEVELS, **ATTENTION
+    ),
+    "transformer, sines": lambda: Transformer((37,), positions="sinusoidal", tie_weights=False, **ATTENTION),
+}
+MODELS = IMAGES | TRANSFORMERS
 
 
 def noise_for(model, rows, seed=0):
@@ -42,33 +57,50 @@ def context_for(rows):
     return torch.nn.functional.one_hot(torch.arange(rows) % 2, 2).double()
 
 
+def sampler_of(model):
+    return by_looking_ahead_by_row if isinstance(model, Transformer) else by_looking_ahead
+
+
 class Counted:
     """A model whose looks and steps are counted."""
 
     def __init__(self, model, monkeypatch):
         self.looks = self.steps = 0
-        look_ahead, step = model.look_ahead, model.step
-
-        def counted_look(*arguments):
-            self.looks += 1
-            return look_ahead(*arguments)
+        step = model.step
 
         def counted_step(*arguments):
             self.steps += 1
             return step(*arguments)
 
-        monkeypatch.setattr(model, "look_ahead", counted_look)
         monkeypatch.setattr(model, "step", counted_step)
+        if isinstance(model, Transformer):
+            begin = model.looks
+
+            def begin_counted(*arguments):
+                looks = begin(*arguments)
+                looks.look = self.counted_look(looks.look)
+                return looks
+
+            monkeypatch.setattr(model, "looks", begin_counted)
+        else:
+            monkeypatch.setattr(model, "look_ahead", self.counted_look(model.look_ahead))
+
+    def counted_look(self, look):
+        def counted(*arguments):
+            self.looks += 1
+            return look(*arguments)
+
+        return counted
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("rows", [1, 7])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @torch.no_grad()
 def test_the_sample_is_that_of_single_steps(name, rows, temperature):
     model = randomised(MODELS[name]()).double().eval()
     noise, context = noise_for(model, rows), context_for(rows)
-    found, log_prob = by_looking_ahead(model, noise, context, temperature, with_log_prob=True)
+    found, log_prob = sampler_of(model)(model, noise, context, temperature, with_log_prob=True)
     stepped, expected = ancestral(model, noise, context, temperature, with_log_prob=True)
     assert torch.equal(found, stepped)
     assert torch.equal(found, naive(model, noise, context, temperature))
@@ -76,7 +108,7 @@ def test_the_sample_is_that_of_single_steps(name, rows, temperature):
     torch.testing.assert_close(log_prob, model.log_prob(found, context))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", IMAGES)
 @torch.no_grad()
 def test_looks_and_steps_follow_each_other_in_any_order(name, monkeypatch):
     # So little credit that looks come singly, among steps.
@@ -93,7 +125,7 @@ def test_looks_and_steps_follow_each_other_in_any_order(name, monkeypatch):
     assert counted.steps > 8 * model.num_variables / 3
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", IMAGES)
 @torch.no_grad()
 def test_a_look_gives_the_conditionals_of_the_parallel_pass(name):
     model = randomised(MODELS[name]()).double().eval()
@@ -139,9 +171,55 @@ def test_where_guesses_are_always_wrong_steps_are_taken(monkeypatch):
     assert 8 <= counted.looks < 30
 
 
+@pytest.mark.parametrize("name", TRANSFORMERS)
 @torch.no_grad()
-def test_samples_of_few_and_of_many_rows_are_the_same(monkeypatch):
-    model = randomised(Transformer((1, 5, 6), **ATTENTION)).double().eval()
+def test_rows_look_from_places_of_their_own(name):
+    model = randomised(MODELS[name]()).double().eval()
+    n, context = model.num_variables, context_for(3)
+    known = model.to_sequence(ancestral(model, noise_for(model, 3), context)[0])
+    guessed = model.to_sequence(ancestral(model, noise_for(model, 3, seed=1), context)[0])
+    looks, position = model.looks(3, context), torch.zeros(3, 1, dtype=torch.long)
+    for turn in range(n):
+        places = (position + torch.arange(5)).clamp_max(n - 1)
+        together = torch.where(torch.arange(n) < position, known, guessed)
+        expected = model.to_sequence(model(model.from_sequence(together), context))
+        found = looks.look(places, together.take_along_dim((places - 1).clamp_min(0), 1))
+        torch.testing.assert_close(found, expected.take_along_dim(places[..., None], 1))
+        # Nothing, one and two guesses turn out right in turn, in each row at another time.
+        right = (turn + torch.arange(3)[:, None]) % 3
+        known = torch.where(
+            (torch.arange(n) >= position) & (torch.arange(n) < position + right), guessed, known
+        )
+        position = (position + right + 1).clamp_max(n - 1)
+
+
+@torch.no_grad()
+def test_rows_do_not_wait_for_each_other(monkeypatch):
+    model = randomised(Transformer((1, 9, 9), width=16, num_layers=2, num_heads=2)).double().eval()
+    noise = noise_for(model, 40)
+    counted = Counted(model, monkeypatch)
+    by_looking_ahead_by_row(model, noise)
+    together, alone = counted.looks, []
+    monkeypatch.setattr(ahead_by_row, "_REACH", {1: ahead_by_row._LEAST_REACH})
+    for row in noise.split(1):
+        before = counted.looks
+        by_looking_ahead_by_row(model, row)
+        alone.append(counted.looks - before)
+    assert together <= max(alone) + 10  # looks are as wide as rows settle on average
+    assert together < 81 / 2
+
+
+@torch.no_grad()
+def test_values_of_many_levels_are_read_step_by_step(monkeypatch):
+    model = randomised(Transformer((20,), conditional=LEVELS, **ATTENTION)).double().eval()
+    counted = Counted(model, monkeypatch)
+    model.sample(3, context=context_for(3), seed=0)
+    assert (counted.looks, counted.steps) == (0, 20)
+
+
+@torch.no_grad()
+def test_samples_of_few_and_of_many_images_are_the_same(monkeypatch):
+    model = randomised(MODELS["gated"]()).double().eval()
     noise, context = noise_for(model, 40), context_for(40)
     counted = Counted(model, monkeypatch)
     many = model.sample(noise=noise, context=context)
@@ -160,20 +238,32 @@ def test_values_from_no_list_are_drawn_step_by_step(monkeypatch):
     assert counted.steps >= model.num_variables
 
 
-def test_networks_that_cannot_forget_or_have_several_colours_do_not_look_ahead():
-    assert not Transformer((9,), window=4, width=8, num_layers=1, num_heads=2).looks_ahead
-    assert not Transformer((9,), end=0, width=8, num_layers=1, num_heads=2, conditional=LEVELS).looks_ahead
+def test_networks_that_forget_or_have_several_colours_do_not_look_ahead():
+    assert not Transformer((9,), window=4, width=8, num_layers=1, num_heads=2).looks_by_row
+    ends = {"end": 0, "conditional": FOUR_LEVELS}
+    assert not Transformer((9,), width=8, num_layers=1, num_heads=2, **ends).looks_by_row
     assert not PixelCNN((3, 4, 4), num_blocks=1, **CONVOLUTIONS).looks_ahead
 
 
-class Forgetful(Transformer):
-    """Keeps what it computed of guesses that turned out wrong."""
+def test_the_conformance_suite_finds_caches_that_keep_wrong_guesses(monkeypatch):
+    def settle(self, count):
+        self.heard[:, : self.features] = self.looked_at[:, count - 1]
 
-    def settle(self, state, count):
-        state.position -= state.looked_at - count
-
-
-def test_the_conformance_suite_finds_caches_that_keep_wrong_guesses():
-    model = randomised(Forgetful((3, 4), width=8, num_layers=2, num_heads=2))
+    monkeypatch.setattr(PixelAttentionStepper, "settle", settle)
     with pytest.raises(ConformanceError, match="samplers agree"):
-        check_model(model)
+        check_model(
+            GatedPixelCNN((3, 4), features=6, num_layers=2, head=(), attention_every=1, attention_heads=2)
+        )
+
+
+def test_the_conformance_suite_finds_looks_at_later_places(monkeypatch):
+    of = attention.Places.of
+
+    def open_places(read, dtype):
+        places = of(read, dtype)
+        places.mask.zero_()
+        return places
+
+    monkeypatch.setattr(attention.Places, "of", open_places)
+    with pytest.raises(ConformanceError, match="samplers agree"):
+        check_model(Transformer((3, 4), width=8, num_layers=2, num_heads=2))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
@@ -20,22 +20,9 @@ from chainrule.errors import ChainruleError
 from chainrule.layers import Columns
 from chainrule.likelihood import LikelihoodModel, SampleMethod
 from chainrule.orderings import Ordering, resolve_ordering
-from chainrule.sampling import (
-    FillInfo,
-    FillOptions,
-    LooksAhead,
-    ancestral,
-    by_looking_ahead,
-    fill_holes,
-    fixed_point,
-    naive,
-)
+from chainrule.sampling import FillInfo, FillOptions, ancestral, fill_holes, fixed_point, naive
 
 __all__ = ["AutoregressiveModel"]
-
-#: With more rows the values of some row are never the guessed ones, and arithmetic, not the reading of
-#: weights, is what a step costs.
-_ROWS_LOOKING_AHEAD = 16
 
 
 class AutoregressiveModel(LikelihoodModel):
@@ -112,11 +99,6 @@ class AutoregressiveModel(LikelihoodModel):
         select_rows = getattr(state, "select_rows", None)
         return None if select_rows is None else select_rows(rows)
 
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether several of the next variables can be looked at together (`sampling.LooksAhead`)."""
-        return False
-
     # ---------------------------------------------------------------- likelihood
 
     def log_prob_per_variable(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -155,13 +137,6 @@ class AutoregressiveModel(LikelihoodModel):
         self, noise: Tensor, context: Tensor | None, temperature: float, with_log_prob: bool
     ) -> tuple[Tensor, Tensor | None]:
         """The fast sampler; a model overrides it where it knows a faster way to the same sample."""
-        ahead = (
-            self.looks_ahead and len(noise) <= _ROWS_LOOKING_AHEAD and self.conditional.support() is not None
-        )
-        if ahead:
-            return by_looking_ahead(
-                cast("LooksAhead", self), noise, context, temperature, with_log_prob=with_log_prob
-            )
         return ancestral(self, noise, context, temperature, with_log_prob=with_log_prob)
 
     def _fill(

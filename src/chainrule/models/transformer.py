@@ -23,20 +23,22 @@ from torch import Tensor, nn
 from chainrule.arguments import real_number, whole_number
 from chainrule.conditionals import Categorical, Conditional
 from chainrule.errors import ChainruleError, unknown_name
-from chainrule.layers.attention import CausalSelfAttention, KeyValueCache, rotary_angles
+from chainrule.layers.attention import CausalSelfAttention, KeyValueCache, PlacedCache, Places, rotary_angles
 from chainrule.layers.experts import Experts, feed_forward
 from chainrule.layers.linear import Linear, PackedWeights
 from chainrule.layers.value_embedding import ParameterHead, ValueEmbedding
 from chainrule.models.sequence import SequenceModel, SequenceState
+from chainrule.models.transformer_looks import TransformerLooks
 from chainrule.orderings import Ordering
+from chainrule.sampling import by_looking_ahead_by_row
 
 __all__ = ["Transformer"]
 
 #: Making copies of the weights takes as long as it saves in about so many steps.
 _STEPS_BEFORE_PACKING = 12
 
-#: Variables looked at together: a row of a small image.
-_AHEAD = 32
+#: Values with more levels are seldom guessed.
+_MOST_LEVELS = 4
 
 POSITIONS = ("rotary", "learned", "sinusoidal")
 
@@ -208,34 +210,28 @@ class Transformer(SequenceModel):
         return self._after_end(params, values, state, begin=begin), state
 
     @property
-    def looks_ahead(self) -> bool:
-        """Whether several variables can be looked at together: where the caches can forget the last ones."""
-        return self.window is None and self.end is None
+    def looks_by_row(self) -> bool:
+        """Whether `looks` are right and pay: values that can be guessed, and caches that keep all places."""
+        support = self.conditional.support() if self._is_any_length else None
+        guessed = support is not None and len(support) <= _MOST_LEVELS
+        return guessed and self.window is None and self.end is None and self.period == 1
+
+    def _sample_incremental(
+        self, noise: Tensor, context: Tensor | None, temperature: float, with_log_prob: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """By looking ahead where that pays, which gives the sample of single steps, and sooner."""
+        if self.looks_by_row:
+            return by_looking_ahead_by_row(self, noise, context, temperature, with_log_prob=with_log_prob)
+        return super()._sample_incremental(noise, context, temperature, with_log_prob)
 
     @property
     def period_of_guesses(self) -> int:
         """The first guess of a pixel is the one above it; in a plain sequence nothing is known."""
         return self.event_shape[-1] if len(self.event_shape) > 1 else self.num_variables
 
-    def reach(self, state: _TransformerState) -> int:
-        """How many of the next variables can be looked at together."""
-        return min(_AHEAD, self.period_of_guesses)
-
-    def look_ahead(self, state: _TransformerState, previous_value: Tensor | None, guesses: Tensor) -> Tensor:
-        """Parameters `(batch, k + 1, num_params)` of the next ones, were k `guesses` `(batch, k)` right.
-
-        The caches then hold what was computed of the guesses; `settle` drops those that were wrong.
-        """
-        state.looked_at = guesses.shape[1] + 1
-        values = guesses if previous_value is None else torch.cat([previous_value[:, None], guesses], dim=1)
-        return self.read(state, values, begin=previous_value is None)[0]
-
-    def settle(self, state: _TransformerState, count: int) -> None:
-        """Go on by `count` of the variables looked at; the caches forget the guesses that were wrong."""
-        wrong = state.looked_at - count
-        state.position -= wrong
-        for cache in state.caches:
-            cache.forget(wrong)
+    def looks(self, batch_size: int, context: Tensor | None = None) -> TransformerLooks:
+        """Looks at several next variables of each row, wherever it stands; for sampling."""
+        return TransformerLooks(self, batch_size, context)
 
     def _packed_for(self, state: _TransformerState, values: Tensor) -> PackedWeights | None:
         """Copies of the weights for a step, once so many have gone by that making them pays."""
@@ -348,10 +344,11 @@ class _Block(nn.Module):
         self,
         h: Tensor,
         angles: tuple[Tensor, Tensor] | None,
-        cache: KeyValueCache | None,
+        cache: KeyValueCache | PlacedCache | None,
         packed: PackedWeights | None,
+        places: Places | None = None,
     ) -> Tensor:
-        h = h + self._dropped(self.attention(self.attention_norm(h), angles, cache, packed))
+        h = h + self._dropped(self.attention(self.attention_norm(h), angles, cache, packed, places))
         normal = self.mlp_norm(h)
         if self.mixture is None:
             return h + self._dropped(feed_forward(normal, self.up, self.down, packed))
@@ -376,7 +373,6 @@ class _TransformerState(SequenceState):
     caches: list[KeyValueCache]
     shift: Tensor | None  # (batch, width), of the context
     steps: int = 0  # single values read
-    looked_at: int = 0  # variables, by the last `look_ahead`
     packed: PackedWeights | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:

@@ -7,6 +7,7 @@ beforehand, so for the same noise they give the same sample.
 from __future__ import annotations
 
 from chainrule.sampling.ahead import by_looking_ahead
+from chainrule.sampling.ahead_by_row import by_looking_ahead_by_row
 from chainrule.sampling.ancestral import ancestral, draw_noise, naive
 from chainrule.sampling.filling import (
     FILL_METHODS,
@@ -33,6 +34,7 @@ __all__ = [
     "RowNoise",
     "ancestral",
     "by_looking_ahead",
+    "by_looking_ahead_by_row",
     "draw_guided",
     "draw_noise",
     "fill_holes",

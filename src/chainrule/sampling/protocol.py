@@ -10,7 +10,7 @@ from torch import Tensor
 from chainrule.conditionals import Conditional
 from chainrule.orderings import Ordering
 
-__all__ = ["Fillable", "LooksAhead", "Runnable"]
+__all__ = ["Fillable", "Looks", "LooksAhead", "LooksByRow", "Runnable"]
 
 
 class Runnable(Protocol):
@@ -75,3 +75,26 @@ class LooksAhead(Runnable, Protocol):
 
     def settle(self, state: Any, count: int) -> None:
         """Go on by `count` of the variables looked at: all guesses but the last `count`-th were right."""
+
+
+class Looks(Protocol):
+    """Looks at the variables of rows that each stand somewhere else."""
+
+    def look(self, places: Tensor, values: Tensor) -> Tensor:
+        """Parameters `(batch, k, num_params)` of the variables at `places` `(batch, k)` of the ordering.
+
+        `values` are those of the variables one place before each; what came before was looked at.
+        """
+
+
+class LooksByRow(Runnable, Protocol):
+    """What sampling asks of a model whose rows can look ahead from places of their own."""
+
+    conditional: Conditional
+
+    @property
+    def period_of_guesses(self) -> int:
+        """As in `LooksAhead`."""
+
+    def looks(self, batch_size: int, context: Tensor | None = None) -> Looks:
+        """Looks at a batch of which nothing is known yet."""
