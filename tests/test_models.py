@@ -325,9 +325,12 @@ def test_a_setting_that_cannot_be_is_one_clear_line(build, words):
     assert "\n" not in str(caught.value)
 
 
-def test_an_empty_batch_and_no_samples_are_allowed():
-    for name in ("fvsbn, context", "nade", "made, two layers, direct", "deep-nade, one layer", "chow-liu"):
-        model = MODELS_WITH_OPTIONS[name]()
-        context = torch.zeros(0, model.context_size) if model.context_size else None
-        assert model.log_prob(torch.zeros(0, *model.event_shape), context).shape == (0,), name
-        assert model.sample(0, context, seed=0).shape == (0, *model.event_shape), name
+@pytest.mark.parametrize("name", MODELS_WITH_OPTIONS)
+def test_an_empty_batch_and_no_samples_are_allowed(name):
+    model = MODELS_WITH_OPTIONS[name]()
+    context = torch.zeros(0, model.context_size) if model.context_size else None
+    none = model.sample(0, context, seed=0)
+    assert none.shape == (0, *model.event_shape)
+    assert model.log_prob(none, context).shape == (0,)
+    assert model.sample(0, context, seed=0, return_log_prob=True)[1].shape == (0,)
+    assert model.fill(none, none, context, seed=0).shape == none.shape

@@ -146,7 +146,8 @@ class LikelihoodModel(Trainable):
         Raises `ChainruleError` for a wrong shape, NaN, or a value outside the support.
         """
         x = self._checked_values(x)
-        return self._log_prob(x, self._checked_context(context, len(x)))
+        context = self._checked_context(context, len(x))
+        return self._log_prob(x, context) if len(x) else x.new_zeros(0)
 
     def nll(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Negative log-likelihood in nats, `(batch,)`."""
@@ -191,6 +192,9 @@ class LikelihoodModel(Trainable):
         context = self._context_of_rows(context, len(noise))
         if method not in SAMPLE_METHODS:
             raise unknown_name("sampling method", method, SAMPLE_METHODS)
+        if not len(noise):  # layers need not know how to run over nothing
+            nothing = noise.new_zeros(0, *self.event_shape)
+            return (nothing, noise.new_zeros(0)) if return_log_prob else nothing
         x, log_prob = self._sample(noise, context, temperature, return_log_prob, method)
         if not return_log_prob:
             return x

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from chainrule.conditionals import Conditional
@@ -107,7 +108,8 @@ class AutoregressiveModel(LikelihoodModel):
         Its negative is the surprise map of an example.
         """
         x = self._checked_values(x)
-        return self._log_prob_per_variable(x, self._checked_context(context, len(x)))
+        context = self._checked_context(context, len(x))
+        return self._log_prob_per_variable(x, context) if len(x) else torch.zeros_like(x)
 
     def _log_prob_per_variable(self, x: Tensor, context: Tensor | None) -> Tensor:
         params = self(x, context)

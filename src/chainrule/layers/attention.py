@@ -174,7 +174,8 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.num_heads, self.num_kv_heads, self.window = num_heads, num_kv_heads, window
         self.head_width, self.dropout = width // num_heads, dropout
-        self.into = Linear(width, (num_heads + 2 * num_kv_heads) * self.head_width, bias=bias)
+        self._heads = num_heads + 2 * num_kv_heads  # of queries, keys and values
+        self.into = Linear(width, self._heads * self.head_width, bias=bias)
         self.out = Linear(width, width, bias=bias)
 
     def forward(
@@ -194,7 +195,7 @@ class CausalSelfAttention(nn.Module):
         """
         batch, length, width = x.shape
         into = self.into(x) if packed is None else packed.apply(self.into, x)
-        heads = into.view(batch, length, -1, self.head_width).transpose(1, 2)
+        heads = into.view(batch, length, self._heads, self.head_width).transpose(1, 2)
         # (batch, heads, k, head_width)
         turning, values = heads.split((self.num_heads + self.num_kv_heads, self.num_kv_heads), dim=1)
         if angles is not None:
