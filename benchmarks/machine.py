@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ def header() -> dict[str, Any]:
     """Date, machine, versions and the command, for the head of a result file."""
     return {
         "date": date.today().isoformat(),
-        "command": " ".join(["python", *map(_relative, sys.argv)]),
+        "command": shlex.join(["python", *map(_relative, sys.argv)]),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
