@@ -9,6 +9,7 @@ from test_sampling import randomised
 from chainrule.layers import attention
 from chainrule.layers.pixel_attention import PixelAttentionStepper
 from chainrule.models import GatedPixelCNN, PixelCNN, Transformer
+from chainrule.models.transformer_looks import TransformerLooks
 from chainrule.sampling import (
     ahead,
     ahead_by_row,
@@ -112,6 +113,7 @@ def test_the_sample_is_that_of_single_steps(name, rows, temperature):
 @torch.no_grad()
 def test_looks_and_steps_follow_each_other_in_any_order(name, monkeypatch):
     # So little credit that looks come singly, among steps.
+    monkeypatch.setattr(ahead, "_PRICE_PER_VALUE", 0)
     monkeypatch.setattr(ahead, "_MOST_CREDIT", ahead._PRICE)
     monkeypatch.setattr(ahead, "_EARNED", ahead._PRICE / 3)
     model = randomised(MODELS[name]()).double().eval()
@@ -148,7 +150,7 @@ def test_a_look_gives_the_conditionals_of_the_parallel_pass(name):
 
 
 @torch.no_grad()
-def test_independent_pixels_take_two_looks_a_row(monkeypatch):
+def test_independent_pixels_take_one_look_a_row(monkeypatch):
     model = GatedPixelCNN((1, 8, 8), num_layers=2, **CONVOLUTIONS).double().eval()
     model.pixel_head.layers[-1].weight.zero_()  # what the pixels are does not matter any more
     counted = Counted(model, monkeypatch)
@@ -165,10 +167,42 @@ def test_where_guesses_are_always_wrong_steps_are_taken(monkeypatch):
     noise = noise_for(model, 1)
     found = by_looking_ahead(model, noise, context_for(1))[0]
     assert torch.equal(found, ancestral(model, noise, context_for(1))[0])
-    spent = counted.looks * (ahead._PRICE - 1) - ahead._MOST_CREDIT
-    assert spent <= ahead._EARNED * counted.steps + ahead._PRICE
     assert counted.looks + counted.steps == 2 * 400  # `ancestral` took 400 of the steps
     assert 8 <= counted.looks < 30
+
+
+@torch.no_grad()
+def test_a_transformer_takes_single_places_where_guesses_fail(monkeypatch):
+    model = Transformer((160,), width=8, num_layers=1, num_heads=2).double().eval()
+    wide, at = [], TransformerLooks.look
+
+    def noted(self, places, values):
+        wide.append(places.shape[1])
+        found = at(self, places, values)
+        # What comes next is the opposite of what the guess was.
+        return 100 * (0.5 - values[..., None]) + 0 * found
+
+    monkeypatch.setattr(TransformerLooks, "look", noted)
+    by_looking_ahead_by_row(model, noise_for(model, 2))
+    assert sorted(wide)[len(wide) // 2] <= 2
+    assert max(wide[40:]) == 4  # tried again now and then
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("rows", [2, 20])
+def test_mixed_precision_samples_by_steps(name, rows):
+    model = MODELS[name]().eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.sample(rows, context_for(rows).float(), seed=0).shape == (rows, *model.event_shape)
+
+
+def test_a_transformer_with_dropout_on_takes_steps(monkeypatch):
+    model = Transformer((9,), width=8, num_layers=1, num_heads=2, dropout=0.1).train()
+    counted = Counted(model, monkeypatch)
+    model.sample(2, seed=0)
+    assert (counted.looks, counted.steps) == (0, 9)
+    model.eval().sample(2, seed=0)
+    assert counted.looks > 0
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)

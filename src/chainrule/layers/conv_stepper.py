@@ -32,6 +32,9 @@ __all__ = [
     "row_weights",
 ]
 
+#: Pixels looked at together at most: with more of them arithmetic, not calls, is what a look costs.
+_AHEAD = 32
+
 
 class RowCache:
     """The last `rows` rows of a feature map, end to end along the features, oldest first; zeros above."""
@@ -236,8 +239,8 @@ class ImageStepper(ABC):
 
     @property
     def reach(self) -> int:
-        """How many of the next pixels `look_ahead` can take: the rest of the row, where the network can."""
-        return self.width - self.position % self.width if self.looks_ahead else 1
+        """How many of the next pixels `look_ahead` should take, all of this row; 1 if the network cannot."""
+        return min(self.width - self.position % self.width, _AHEAD) if self.looks_ahead else 1
 
     @torch.no_grad()
     def look_ahead(self, previous_value: Tensor | None, guesses: Tensor) -> Tensor:

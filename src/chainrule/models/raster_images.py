@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from chainrule.conditionals import Categorical, Conditional
@@ -113,15 +114,16 @@ class RasterImageModel(AutoregressiveModel):
         self, noise: Tensor, context: Tensor | None, temperature: float, with_log_prob: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Few images by looking ahead, which gives the sample of single steps, and sooner."""
-        discrete = self.conditional.support() is not None  # a real value is never guessed
-        if self.looks_ahead and discrete and len(noise) <= _ROWS_LOOKING_AHEAD:
+        guessed = self.conditional.support() is not None  # a real value never is
+        mixed = torch.is_autocast_enabled(noise.device.type)  # in which caches and features differ in dtype
+        if self.looks_ahead and guessed and not mixed and len(noise) <= _ROWS_LOOKING_AHEAD:
             return by_looking_ahead(self, noise, context, temperature, with_log_prob=with_log_prob)
         return super()._sample_incremental(noise, context, temperature, with_log_prob)
 
     @property
     def period_of_guesses(self) -> int:
-        """The first guess of a pixel is the one above it."""
-        return self.grid[1] * self.channels
+        """The first guess of a pixel is made of the one above it."""
+        return self.grid[1]
 
     def reach(self, state: ImageStepper) -> int:
         """How many of the next variables can be looked at together: the rest of the row."""

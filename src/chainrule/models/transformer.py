@@ -37,8 +37,8 @@ __all__ = ["Transformer"]
 #: Making copies of the weights takes as long as it saves in about so many steps.
 _STEPS_BEFORE_PACKING = 12
 
-#: Values with more levels are seldom guessed.
-_MOST_LEVELS = 4
+#: Values with more levels are not guessed often enough.
+_MOST_LEVELS = 2
 
 POSITIONS = ("rotary", "learned", "sinusoidal")
 
@@ -220,7 +220,9 @@ class Transformer(SequenceModel):
         self, noise: Tensor, context: Tensor | None, temperature: float, with_log_prob: bool
     ) -> tuple[Tensor, Tensor | None]:
         """By looking ahead where that pays, which gives the sample of single steps, and sooner."""
-        if self.looks_by_row:
+        # Dropout would draw anew for every look; under autocast caches and features differ in dtype.
+        plain = not (self.training and self.dropout) and not torch.is_autocast_enabled(noise.device.type)
+        if self.looks_by_row and plain:
             return by_looking_ahead_by_row(self, noise, context, temperature, with_log_prob=with_log_prob)
         return super()._sample_incremental(noise, context, temperature, with_log_prob)
 
@@ -292,7 +294,8 @@ class Transformer(SequenceModel):
 
     def with_length(self, length: int) -> Self:
         """The same network for sequences of another length; learned positions allow no greater one."""
-        if self.place is not None and length > self.place.num_embeddings:
+        variables = length * math.prod(self.event_shape[1:])
+        if self.place is not None and variables > self.place.num_embeddings:
             raise ChainruleError(
                 f"learned positions end at {self.place.num_embeddings}, so the length cannot be {length}; "
                 'build the model with positions="rotary" or "sinusoidal".'

@@ -36,7 +36,9 @@ class TransformerLooks:
         every = torch.arange(room, device=like.device)
         self.angles = rotary_angles(every.to(like.dtype), width) if model.positions == "rotary" else None
         self.of_places = None if model.positions == "rotary" else model._places(every)
-        self.packed = PackedWeights(m for m in model.modules() if isinstance(m, nn.Linear))
+        self.packed = PackedWeights(
+            m for m in nn.ModuleList(model.blocks).modules() if isinstance(m, nn.Linear)
+        )
 
     def look(self, places: Tensor, values: Tensor) -> Tensor:
         """Parameters `(batch, k, num_params)` of the variables at these places of the ordering.

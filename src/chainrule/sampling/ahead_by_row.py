@@ -1,13 +1,11 @@
 """Looking ahead where every row of a batch goes on by what has settled in it (see `ahead`).
 
 A model whose rows may each stand somewhere else, such as a Transformer, loses nothing when one row's guesses
-are worse than another's. Looks then pay for any number of rows: what is kept of earlier variables is read
-once for a whole look.
+are worse than another's. Where guesses are mostly right, looks then pay for any number of rows: what is kept
+of earlier variables is read once for a whole look.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
@@ -19,10 +17,13 @@ __all__ = ["by_looking_ahead_by_row"]
 #: Variables looked at together at most, for so many rows: few where arithmetic is what a look costs.
 _REACH = {4: 32, 32: 16}
 _LEAST_REACH = 8
+#: Every so many looks so many places are looked at though guesses fail.
+_TURNS, _TRIED = 16, 4
 #: The part of the latest look in the pace at which rows settle.
 _LATEST = 0.2
 
 
+@torch.no_grad()
 def by_looking_ahead_by_row(
     model: LooksByRow,
     noise: Tensor,
@@ -45,9 +46,11 @@ def by_looking_ahead_by_row(
     known = position.clone()
     reach = next((most for rows, most in _REACH.items() if batch_size <= rows), _LEAST_REACH)
     every, pace = torch.arange(reach, device=noise.device), float(reach)
+    turn = 0
     while bool((is_open := position < n).any()):
-        # Three times as many as settle: where guesses fail, a look is hardly more than a step.
-        ahead = every[: max(2, math.ceil(3 * pace))]
+        # More than settle; where guesses fail one place, which is a step, and now and then a few.
+        width = max(round(2.5 * pace - 1.5), 1 if turn % _TURNS else _TRIED)
+        ahead, turn = every[:width], turn + 1
         # A row that is near its end or done looks at its last variable again.
         places = (position + ahead).clamp_max(n - 1)
         own_noise = noise.take_along_dim(places[..., None], 1)
