@@ -221,7 +221,11 @@ def page() -> str:
         *pasted("sampling-images-batch64", IMAGES),
         *pasted("sampling-images-batch64-processes", IMAGES_AGAIN),
         *pasted("sampling-images-batch1", IMAGES_ALONE),
-        *pasted("sampling-images-batch1-one-thread", ""),
+        *pasted(
+            "sampling-images-batch1-processes",
+            "The PixelCNN of this table in five processes, one after another:",
+        ),
+        *pasted("sampling-images-batch1-one-thread", "On one thread:"),
         TRAINING,
         training.table(speed["results"]),
         measured(speed),
