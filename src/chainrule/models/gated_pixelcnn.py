@@ -59,6 +59,7 @@ class GatedPixelCNN(RasterImageModel):
 
     default_learning_rate = 1e-3
     any_size = True
+    rows_at_once = True
 
     layers: list[GatedLayer]  # in fact an nn.ModuleList
 
@@ -143,11 +144,6 @@ class GatedPixelCNN(RasterImageModel):
         return super().multiply_adds + pixels * sum(m.multiply_adds_per_pixel(pixels) for m in attention)
 
     # ---------------------------------------------------------------- step by step
-
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether several pixels of a row can be computed together."""
-        return self.channels == 1
 
     def init_state(self, batch_size: int, context: Tensor | None = None) -> GatedStepper:
         """The caches before the first pixel: for each layer the rows above and the pixels to the left."""

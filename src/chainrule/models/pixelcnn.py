@@ -55,6 +55,7 @@ class PixelCNN(RasterImageModel):
 
     default_learning_rate = 1e-3
     any_size = True
+    rows_at_once = True
 
     blocks: list[_ResidualBlock]  # in fact an nn.ModuleList
 
@@ -106,11 +107,6 @@ class PixelCNN(RasterImageModel):
         return self._as_params(self.pixel_head(u))
 
     # ---------------------------------------------------------------- step by step
-
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether several pixels of a row can be computed together."""
-        return self.channels == 1
 
     def init_state(self, batch_size: int, context: Tensor | None = None) -> _PixelCNNStepper:
         """The caches before the first pixel: for each block the rows above and the pixels to the left."""

@@ -46,6 +46,9 @@ class RasterImageModel(AutoregressiveModel):
     #: Whether the network treats all places of an image alike, so that it can be run over any size.
     any_size: ClassVar[bool] = False
 
+    #: Whether its stepper computes several pixels of a row together, where they are of a single colour.
+    rows_at_once: ClassVar[bool] = False
+
     def __init__(
         self,
         event_shape: Sequence[int],
@@ -107,8 +110,8 @@ class RasterImageModel(AutoregressiveModel):
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether several pixels of a row can be computed together."""
-        return False
+        """Whether several pixels of a row can be computed together, which takes a single colour."""
+        return self.rows_at_once and self.channels == 1
 
     def _sample_incremental(
         self, noise: Tensor, context: Tensor | None, temperature: float, with_log_prob: bool

@@ -110,11 +110,10 @@ class _Forecast:
             values[:, first:last] = self._drawn(above, first, last)
         self.known = max(self.known, last)
 
-    def _places(self, first: int, last: int) -> slice | Tensor:
-        """Where the parameters of these variables, of one period at most, lie in `params`."""
+    def _places(self, first: int, last: int) -> slice:
+        """Where the parameters of these variables, all of one period, lie in `params`."""
         start = first % self.period
-        end = start + last - first
-        return slice(start, end) if end <= self.period else torch.arange(start, end) % self.period
+        return slice(start, start + last - first)
 
     def _drawn(self, params: Tensor, first: int, last: int) -> Tensor:
         family = self.model.conditional_over(first, last)

@@ -65,7 +65,7 @@ class LooksAhead(Runnable, Protocol):
         """How far before a variable lies the one that its first guess is made of: a row of an image."""
 
     def reach(self, state: Any) -> int:
-        """How many of the next variables can be looked at together; 1 where there are steps only."""
+        """How many of the next variables can be looked at together, all of one period; 1 for a step."""
 
     def look_ahead(self, state: Any, previous_value: Tensor | None, guesses: Tensor) -> Tensor:
         """Parameters `(batch, k + 1, num_params)` of the next ones, were k `guesses` `(batch, k)` right.
